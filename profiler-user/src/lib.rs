@@ -1,0 +1,7 @@
+//! The user side of the profiler: everything from the drained window to the written profile and the reports.
+//!
+//! `docs/ARCHITECTURE.md` draws the way of a sample through these modules.
+
+pub mod cli;
+pub mod profile;
+pub mod report;
