@@ -1,0 +1,132 @@
+//! How a stack lies in the stack arena.
+//!
+//! The arena is an array of [chunks](Chunk). A stack takes as many chunks in a row as it needs: one header word, the
+//! kernel frames and then the user frames, each leaf first, and zeros up to the end of the last chunk. Variable size
+//! is what makes the arena small: a fixed slot for 254 frames would be eight times the size of a typical stack.
+
+use crate::outcome::Outcome;
+
+/// Most kernel frames that are kept, and the most that bpf_get_stack gives (kernel.perf_event_max_stack, 127).
+pub const MAX_KERNEL_FRAMES: usize = 127;
+/// Most user frames that are kept.
+pub const MAX_USER_FRAMES: usize = 127;
+/// Words in a chunk.
+pub const CHUNK_WORDS: usize = 8;
+/// Chunks of the longest stack.
+pub const MAX_CHUNKS: usize = 32;
+/// Words of the longest stack, header included, rounded up to whole chunks.
+pub const MAX_WORDS: usize = MAX_CHUNKS * CHUNK_WORDS;
+
+const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES <= MAX_WORDS);
+
+/// One element of the stack arena; 64 bytes, a cache line.
+pub type Chunk = [u64; CHUNK_WORDS];
+
+/// The first word of a stack: how many frames follow and how the walk ended.
+///
+/// Bits 0-7 hold the number of kernel frames, 8-23 the number of user frames, 24-31 the [`Outcome`], 32 is set where
+/// the first user address is a return address (the thread is in a system call).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Header(pub u64);
+
+impl Header {
+    /// Packs a header. Counts above 255 kernel or 65,535 user frames do not fit and do not occur.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(kernel_frames: u64, user_frames: u64, outcome: Outcome, leaf_is_return: bool) -> Self {
+        Self(
+            (kernel_frames & 0xff)
+                | (user_frames & 0xffff) << 8
+                | (outcome as u64) << 24
+                | (leaf_is_return as u64) << 32,
+        )
+    }
+
+    /// Number of kernel frames.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kernel_frames(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    /// Number of user frames.
+    #[inline(always)]
+    #[must_use]
+    pub const fn user_frames(self) -> usize {
+        (self.0 >> 8 & 0xffff) as usize
+    }
+
+    /// How the walk ended; `None` where the bits are no outcome, which a torn or foreign word can be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn outcome(self) -> Option<Outcome> {
+        Outcome::from_index((self.0 >> 24) as u8)
+    }
+
+    /// Whether the first user address is the return address of a system call, not an interrupted instruction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn leaf_is_return(self) -> bool {
+        self.0 >> 32 & 1 == 1
+    }
+}
+
+/// Which stack a sample has: the index of its first chunk, or why it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct StackRef(pub u32);
+
+/// References from here on are no chunk indices but say why there is no stack, by outcome.
+const NO_STACK: u32 = 0xffff_ff00;
+
+impl StackRef {
+    /// No stack, for this reason.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lost(outcome: Outcome) -> Self {
+        Self(NO_STACK | outcome as u32)
+    }
+
+    /// The index of the first chunk, or the outcome that left the sample without a stack.
+    ///
+    /// # Errors
+    /// The outcome; `StackTableFull` also for a number that is none.
+    #[inline(always)]
+    pub const fn chunk(self) -> Result<u32, Outcome> {
+        if self.0 < NO_STACK {
+            return Ok(self.0);
+        }
+        match Outcome::from_index((self.0 & 0xff) as u8) {
+            Some(outcome) => Err(outcome),
+            None => Err(Outcome::StackTableFull),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_round_trip() {
+        let header = Header::new(127, 300, Outcome::LostChain, true);
+        assert_eq!(header.kernel_frames(), 127);
+        assert_eq!(header.user_frames(), 300);
+        assert_eq!(header.outcome(), Some(Outcome::LostChain));
+        assert!(header.leaf_is_return());
+        assert!(!Header::new(0, 1, Outcome::Complete, false).leaf_is_return());
+    }
+
+    #[test]
+    fn a_header_of_noise_has_no_outcome() {
+        assert_eq!(Header(u64::MAX).outcome(), None);
+    }
+
+    #[test]
+    fn stack_ref_round_trip() {
+        assert_eq!(StackRef(17).chunk(), Ok(17));
+        assert_eq!(StackRef::lost(Outcome::StackCollision).chunk(), Err(Outcome::StackCollision));
+        assert_eq!(StackRef(u32::MAX).chunk(), Err(Outcome::StackTableFull));
+    }
+}

@@ -1,0 +1,107 @@
+//! Maps and the values that user space sets before loading.
+//!
+//! Sizes in here are placeholders: user space sets them from the number of CPUs, the frequency and the window.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use profiler_common::{
+    layout::{CpuState, ProcessInfo, ProcessKey, SampleKey, Selected},
+    stack::Chunk,
+};
+
+/// BPF_F_MMAPABLE (uapi/linux/bpf.h): user space reads the array in place instead of by system calls.
+const MMAPABLE: u32 = 1 << 10;
+
+/// Element 0: the number of the current window. Its lowest bit is the bank that ticks count into.
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What each CPU keeps.
+#[map]
+pub static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// Samples per (process, thread name, stack), in windows with an even number.
+#[map]
+pub static COUNTS_0: HashMap<SampleKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// The same in windows with an odd number.
+#[map]
+pub static COUNTS_1: HashMap<SampleKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// From a stack's hash to its first chunk, in windows with an even number.
+#[map]
+pub static STACKS_0: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// The same in windows with an odd number.
+#[map]
+pub static STACKS_1: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// The stacks themselves: two banks, each with one part per CPU, so that taking room needs no atomic operation.
+#[map]
+pub static ARENA: Array<Chunk> = Array::with_max_entries(1, MMAPABLE);
+
+/// Processes that have been announced. Least recently sampled ones make room for new ones.
+#[map]
+pub static PROCESSES: LruHashMap<ProcessKey, ProcessInfo> = LruHashMap::with_max_entries(1, 0);
+
+/// Announcements of processes ([`FirstSight`](profiler_common::layout::FirstSight)).
+#[map]
+pub static FIRST_SIGHTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// The processes to sample, by pid, where `SELECT` is on.
+#[map]
+pub static SELECTED: HashMap<u32, Selected> = HashMap::with_max_entries(1, 0);
+
+/// Chunks in one CPU's part of one bank.
+#[unsafe(no_mangle)]
+pub static CHUNKS_PER_CPU: Global<u32> = Global::new(0);
+
+/// Number of parts in a bank: possible CPUs.
+#[unsafe(no_mangle)]
+pub static CPUS: Global<u32> = Global::new(0);
+
+/// Nanoseconds between two ticks.
+#[unsafe(no_mangle)]
+pub static PERIOD_NS: Global<u64> = Global::new(0);
+
+/// 1 where only processes in `SELECTED` are sampled.
+#[unsafe(no_mangle)]
+pub static SELECT: Global<u32> = Global::new(0);
+
+/// Kept bits of a stack's hash; all but in tests, which force collisions with a small mask.
+#[unsafe(no_mangle)]
+pub static HASH_MASK: Global<u64> = Global::new(u64::MAX);
+
+/// `task_struct.tgid`, as the following ones an offset in bytes.
+#[unsafe(no_mangle)]
+pub static TASK_TGID: Global<u32> = Global::new(0);
+/// `task_struct.pid`.
+#[unsafe(no_mangle)]
+pub static TASK_PID: Global<u32> = Global::new(0);
+/// `task_struct.flags`.
+#[unsafe(no_mangle)]
+pub static TASK_FLAGS: Global<u32> = Global::new(0);
+/// `task_struct.mm`.
+#[unsafe(no_mangle)]
+pub static TASK_MM: Global<u32> = Global::new(0);
+/// `task_struct.stack`.
+#[unsafe(no_mangle)]
+pub static TASK_STACK: Global<u32> = Global::new(0);
+/// `task_struct.comm`.
+#[unsafe(no_mangle)]
+pub static TASK_COMM: Global<u32> = Global::new(0);
+/// `task_struct.group_leader`.
+#[unsafe(no_mangle)]
+pub static TASK_GROUP_LEADER: Global<u32> = Global::new(0);
+/// `task_struct.start_boottime`.
+#[unsafe(no_mangle)]
+pub static TASK_START_BOOTTIME: Global<u32> = Global::new(0);
+/// `task_struct.self_exec_id`.
+#[unsafe(no_mangle)]
+pub static TASK_SELF_EXEC_ID: Global<u32> = Global::new(0);
+/// Where the user registers lie above `task_struct.stack`.
+#[unsafe(no_mangle)]
+pub static USER_REGISTERS: Global<u32> = Global::new(0);

@@ -1,0 +1,105 @@
+//! Reading the kernel's task_struct, at offsets that user space found in the kernel's type information.
+
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+};
+use profiler_common::layout::{Name, ProcessKey};
+
+use crate::maps;
+
+/// Task is a kernel thread (PF_KTHREAD, include/linux/sched.h).
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// A pointer to a task_struct. Reads through it cannot fault: bpf_probe_read_kernel gives an error instead.
+#[derive(Clone, Copy)]
+pub struct Task(u64);
+
+impl Task {
+    /// The running task.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper takes no arguments and has no precondition.
+        Self(unsafe { bpf_get_current_task() })
+    }
+
+    /// A task that the kernel handed to the program.
+    #[inline(always)]
+    pub fn from_address(address: u64) -> Self {
+        Self(address)
+    }
+
+    #[inline(always)]
+    fn read<T>(self, offset: u32) -> Option<T> {
+        read_kernel(self.0 + u64::from(offset))
+    }
+
+    /// The process's id in the initial pid namespace.
+    #[inline(always)]
+    pub fn tgid(self) -> Option<u32> {
+        self.read(maps::TASK_TGID.load())
+    }
+
+    /// The thread's id in the initial pid namespace.
+    #[inline(always)]
+    pub fn pid(self) -> Option<u32> {
+        self.read(maps::TASK_PID.load())
+    }
+
+    /// The process's leading thread.
+    #[inline(always)]
+    pub fn leader(self) -> Option<Self> {
+        self.read(maps::TASK_GROUP_LEADER.load()).map(Self)
+    }
+
+    /// When the thread was started, nanoseconds since boot.
+    #[inline(always)]
+    pub fn start_ns(self) -> Option<u64> {
+        self.read(maps::TASK_START_BOOTTIME.load())
+    }
+
+    /// How often the task's image was replaced; the field was widened in 5.7, its low half is enough.
+    #[inline(always)]
+    pub fn exec_id(self) -> Option<u32> {
+        self.read(maps::TASK_SELF_EXEC_ID.load())
+    }
+
+    /// The thread's name.
+    #[inline(always)]
+    pub fn name(self) -> Option<Name> {
+        self.read(maps::TASK_COMM.load())
+    }
+
+    /// Whether the task has user memory: kernel threads have none, and exiting tasks have given it back.
+    #[inline(always)]
+    pub fn has_user_memory(self) -> bool {
+        let flags: u32 = self.read(maps::TASK_FLAGS.load()).unwrap_or(KERNEL_THREAD);
+        let mm: u64 = self.read(maps::TASK_MM.load()).unwrap_or(0);
+        flags & KERNEL_THREAD == 0 && mm != 0
+    }
+
+    /// The bottom of the task's kernel stack.
+    #[inline(always)]
+    pub fn stack(self) -> Option<u64> {
+        self.read(maps::TASK_STACK.load())
+    }
+
+    /// The registers that the task entered the kernel with from user mode.
+    #[inline(always)]
+    pub fn user_registers(self) -> Option<pt_regs> {
+        read_kernel(self.stack()? + u64::from(maps::USER_REGISTERS.load()))
+    }
+
+    /// Which process, running which image, the task belongs to.
+    #[inline(always)]
+    pub fn process(self, tgid: u32, leader: Self) -> Option<ProcessKey> {
+        Some(ProcessKey { start_ns: leader.start_ns()?, pid: tgid, exec_id: self.exec_id()? })
+    }
+}
+
+/// Reads kernel memory; `None` where there is none.
+#[inline(always)]
+pub fn read_kernel<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address itself and reports what it cannot read.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
