@@ -3,5 +3,7 @@
 //! `docs/ARCHITECTURE.md` draws the way of a sample through these modules.
 
 pub mod cli;
+pub mod doctor;
 pub mod profile;
 pub mod report;
+pub mod sys;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
+mod doctor;
 mod top;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Show the functions that the CPU time of one or more profiles went to.
     Top(top::Args),
+    /// Show what this host offers and lacks for profiling, and how to mend it.
+    Doctor(doctor::Args),
 }
 
 /// Why a subcommand did not do what was asked; the variant decides the exit code.
@@ -40,6 +43,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Top(args) => top::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     match result {
         Ok(code) => code,
