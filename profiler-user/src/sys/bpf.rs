@@ -18,6 +18,7 @@ pub(super) enum Command {
     MapLookupElem = 1,
     MapUpdateElem = 2,
     MapDeleteElem = 3,
+    MapGetNextKey = 4,
     ProgLoad = 5,
     ObjGetInfoByFd = 15,
     RawTracepointOpen = 17,

@@ -18,6 +18,14 @@ pub fn possible() -> io::Result<Vec<u32>> {
     read("/sys/devices/system/cpu/possible")
 }
 
+/// CPUs that are plugged in now, online or not.
+///
+/// # Errors
+/// As for [`online`].
+pub fn present() -> io::Result<Vec<u32>> {
+    read("/sys/devices/system/cpu/present")
+}
+
 fn read(path: &str) -> io::Result<Vec<u32>> {
     let text = fs::read_to_string(path)?;
     parse(text.trim())

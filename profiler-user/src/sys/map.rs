@@ -169,6 +169,23 @@ impl<'fd> Map<'fd> {
         found(check(unsafe { bpf(Command::MapDeleteElem, &mut attr) }))
     }
 
+    /// Copies the key that follows `key` to `next`, or the first one where there is no `key`, or where it was removed
+    /// meanwhile. Says whether there was one.
+    ///
+    /// # Errors
+    /// As for [`Map::lookup`].
+    pub fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
+        if let Some(key) = key {
+            self.expect_key(key)?;
+        }
+        self.expect_key(next)?;
+        let key = key.map_or(std::ptr::null(), <[u8]>::as_ptr);
+        let mut attr = self.element(key, next.as_mut_ptr().cast_const(), 0);
+        // SAFETY: the layout is the kernel's (`next_key` takes the place of `value`); both buffers have the map's key
+        // size, as checked above; a null key stands for none.
+        found(check(unsafe { bpf(Command::MapGetNextKey, &mut attr) }))
+    }
+
     /// Moves the next entries out of the map into `keys` and `values`, which each hold the same whole number of entries,
     /// and returns how many it moved, in the same order in both. Call it until [`BatchCursor::is_finished`].
     ///

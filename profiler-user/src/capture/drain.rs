@@ -1,0 +1,315 @@
+//! Draining: swap the banks, wait until nobody writes the old one, read and empty it.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aya::Ebpf;
+use profiler_common::{
+    layout::{CpuState, ProcessInfo, ProcessKey, SampleKey},
+    outcome::{OUTCOMES, Outcome},
+    stack::{CHUNK_WORDS, Header, MAX_WORDS, StackRef},
+};
+
+use super::{CountedStack, Error, Options, Sizes, Stacks, Window, load};
+use crate::sys::map::{BatchCursor, Map, Update};
+
+/// The two banks of one kind of map.
+struct Banks([OwnedFd; 2]);
+
+/// Reads windows out of the maps.
+pub(super) struct Drain {
+    control: OwnedFd,
+    cpu_state: OwnedFd,
+    processes: OwnedFd,
+    counts: Banks,
+    stacks: Banks,
+    arena: Arena,
+    period_ns: u64,
+    batch: bool,
+    epoch: u64,
+    started: Instant,
+    started_unix: SystemTime,
+    /// What the counters of both banks stood at when they were last read.
+    counted: [[u64; OUTCOMES]; 2],
+    announcements_lost: u64,
+    /// What the processes' counters of lost samples stood at.
+    process_lost: HashMap<ProcessKey, u64>,
+}
+
+impl Drain {
+    pub(super) fn new(ebpf: &Ebpf, sizes: &Sizes, options: &Options) -> Result<Self, Error> {
+        let fd = |name: &str| -> Result<OwnedFd, Error> {
+            load::map_fd(ebpf, name)?.try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))
+        };
+        Ok(Self {
+            control: fd("CONTROL")?,
+            cpu_state: fd("CPU_STATE")?,
+            processes: fd("PROCESSES")?,
+            counts: Banks([fd("COUNTS_0")?, fd("COUNTS_1")?]),
+            stacks: Banks([fd("STACKS_0")?, fd("STACKS_1")?]),
+            arena: Arena::map(&fd("ARENA")?, sizes.arena_chunks() as usize)?,
+            period_ns: options.period_ns(),
+            batch: !options.no_batch,
+            epoch: 0,
+            started: Instant::now(),
+            started_unix: SystemTime::now(),
+            counted: [[0; OUTCOMES]; 2],
+            announcements_lost: 0,
+            process_lost: HashMap::new(),
+        })
+    }
+
+    /// The window begins now.
+    pub(super) fn begin(&mut self) {
+        self.started = Instant::now();
+        self.started_unix = SystemTime::now();
+    }
+
+    /// Ends the window: later ticks count into the next one.
+    pub(super) fn next_window(&mut self) -> Result<Window, Error> {
+        let bank = usize::from(self.epoch & 1 == 1);
+        self.epoch += 1;
+        Map::new(self.control.as_fd())
+            .and_then(|map| map.update(&0_u32.to_ne_bytes(), &self.epoch.to_ne_bytes(), Update::Any))
+            .map_err(Error::system("swapping the banks"))?;
+        let duration = self.started.elapsed();
+        let start_unix_ns = self.started_unix.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.begin();
+        wait_for_running_ticks();
+
+        let mut window = Window {
+            start_unix_ns: u64::try_from(start_unix_ns.as_nanos()).unwrap_or(u64::MAX),
+            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            period_ns: self.period_ns,
+            ..Window::default()
+        };
+        self.read_outcomes(bank, &mut window).map_err(Error::system("reading the outcome counters"))?;
+        self.read_counts(bank, &mut window).map_err(Error::system("draining the count map"))?;
+        self.clear_stacks(bank).map_err(Error::system("emptying the stack map"))?;
+        if window.outcome(Outcome::CountTableFull) > 0 {
+            self.read_lost(&mut window).map_err(Error::system("reading the process map"))?;
+        }
+        Ok(window)
+    }
+
+    fn read_outcomes(&mut self, bank: usize, window: &mut Window) -> io::Result<()> {
+        let map = Map::new(self.cpu_state.as_fd())?;
+        let mut bytes = vec![0_u8; map.value_len()];
+        map.lookup(&0_u32.to_ne_bytes(), &mut bytes)?;
+        let mut totals = [0_u64; OUTCOMES];
+        let mut announcements_lost = 0;
+        for state in bytes.chunks_exact(size_of::<CpuState>().next_multiple_of(8)) {
+            // The counters of both banks come first, then the lost announcements.
+            for (total, value) in totals.iter_mut().zip(words(state).skip(bank * OUTCOMES)) {
+                *total += value;
+            }
+            announcements_lost += words(state).nth(2 * OUTCOMES).unwrap_or(0);
+        }
+        for ((outcome, total), counted) in window.outcomes.iter_mut().zip(totals).zip(&mut self.counted[bank]) {
+            *outcome = total.saturating_sub(*counted);
+            *counted = total;
+        }
+        if announcements_lost > self.announcements_lost {
+            let lost = announcements_lost - self.announcements_lost;
+            tracing::debug!("{lost} announcements of processes found the ring buffer full");
+        }
+        self.announcements_lost = announcements_lost;
+        Ok(())
+    }
+
+    fn read_counts(&mut self, bank: usize, window: &mut Window) -> io::Result<()> {
+        let map = Map::new(self.counts.0[bank].as_fd())?;
+        let arena = &self.arena;
+        let (rows, stacks) = (&mut window.rows, &mut window.stacks);
+        self.batch = take_all(&map, self.batch, |key, value| {
+            let Some((key, count)) = sample_key(key).zip(words(value).next()) else {
+                return;
+            };
+            if let Ok(chunk) = key.stack.chunk()
+                && !stacks.contains(key.stack)
+            {
+                arena.copy(chunk, key.stack, stacks);
+            }
+            rows.push(CountedStack {
+                process: key.process,
+                thread_name: key.thread_name,
+                stack: key.stack,
+                count,
+            });
+        })?;
+        Ok(())
+    }
+
+    fn clear_stacks(&mut self, bank: usize) -> io::Result<()> {
+        let map = Map::new(self.stacks.0[bank].as_fd())?;
+        self.batch = take_all(&map, self.batch, |_, _| {})?;
+        Ok(())
+    }
+
+    /// Asks every process that has rows how many of its samples were lost. Runs only when some were.
+    fn read_lost(&mut self, window: &mut Window) -> io::Result<()> {
+        let map = Map::new(self.processes.as_fd())?;
+        let mut keys = Vec::new();
+        let mut previous: Option<Vec<u8>> = None;
+        let mut next = vec![0; map.key_len()];
+        while keys.len() <= map.max_entries() as usize && map.next_key(previous.as_deref(), &mut next)? {
+            keys.push(next.clone());
+            previous = Some(next.clone());
+        }
+        let mut value = vec![0; map.value_len()];
+        let before = std::mem::take(&mut self.process_lost);
+        for key in keys {
+            let Some(process) = process_key(&key) else { continue };
+            if map.lookup(&key, &mut value)? {
+                let lost = words(&value).nth(size_of::<ProcessInfo>() / 8 - 1).unwrap_or(0);
+                let new = lost.saturating_sub(before.get(&process).copied().unwrap_or(0));
+                if new > 0 {
+                    window.lost.insert(process, new);
+                }
+                self.process_lost.insert(process, lost);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves all entries out of a map. Returns whether batch operations worked, to be asked for again.
+fn take_all(map: &Map<'_>, batch: bool, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<bool> {
+    if batch {
+        match take_batches(map, &mut each) {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => {
+                tracing::info!("the kernel has no batch operations for hash maps: draining entry by entry");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut key = vec![0; map.key_len()];
+    let mut value = vec![0; map.value_len()];
+    // Deleting what was just read keeps the first key moving on; the map cannot refill, its bank is out of use.
+    while map.next_key(None, &mut key)? {
+        if map.lookup(&key, &mut value)? {
+            each(&key, &value);
+        }
+        map.delete(&key)?;
+    }
+    Ok(false)
+}
+
+fn take_batches(map: &Map<'_>, each: &mut impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    let mut entries = 512.min(map.max_entries() as usize).max(1);
+    let mut keys = vec![0; entries * map.key_len()];
+    let mut values = vec![0; entries * map.value_len()];
+    let mut cursor = BatchCursor::default();
+    while !cursor.is_finished() {
+        match map.lookup_and_delete_batch(&mut cursor, &mut keys, &mut values) {
+            Ok(count) => {
+                for (key, value) in
+                    keys.chunks_exact(map.key_len()).zip(values.chunks_exact(map.value_len())).take(count)
+                {
+                    each(key, value);
+                }
+            }
+            // One hash bucket holds more than the buffers: it comes whole or not at all.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && entries < map.max_entries() as usize => {
+                entries *= 2;
+                keys.resize(entries * map.key_len(), 0);
+                values.resize(entries * map.value_len(), 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Returns once every tick that began before the banks were swapped has ended.
+///
+/// Ticks run with interrupts off, and MEMBARRIER_CMD_GLOBAL (Linux 4.3) waits until every CPU has passed through a
+/// point where they are on: it is a wait for an RCU grace period.
+fn wait_for_running_ticks() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: numbers only.
+    let ret = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if ret != 0 {
+        // With nohz_full CPUs the kernel refuses. A tick takes microseconds; this is a thousand times as long.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_ne_bytes))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn process_key(bytes: &[u8]) -> Option<ProcessKey> {
+    Some(ProcessKey { start_ns: words(bytes).next()?, pid: half(bytes, 8)?, exec_id: half(bytes, 12)? })
+}
+
+fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
+    Some(SampleKey {
+        process: process_key(bytes)?,
+        thread_name: bytes.get(16..32)?.try_into().ok()?,
+        stack: StackRef(half(bytes, 32)?),
+        reserved: 0,
+    })
+}
+
+/// The stack arena, read in place.
+struct Arena {
+    address: *const u64,
+    words: usize,
+}
+
+// SAFETY: the mapping is read-only shared memory that belongs to no thread.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    fn map(fd: &OwnedFd, chunks: usize) -> Result<Self, Error> {
+        let words = chunks * CHUNK_WORDS;
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing existing is touched.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                words * 8,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            let source = io::Error::last_os_error();
+            return Err(Error::System { what: "mapping the stack arena", source });
+        }
+        Ok(Self { address: address.cast(), words })
+    }
+
+    /// Copies the stack that starts at `chunk`. Call it for a bank that nobody writes to.
+    fn copy(&self, chunk: u32, stack: StackRef, stacks: &mut Stacks) {
+        let start = chunk as usize * CHUNK_WORDS;
+        let Some(available) = self.words.checked_sub(start).filter(|&words| words > 0) else {
+            return;
+        };
+        // SAFETY: `start` lies within the mapping, which lives as long as self. The program writes only the other
+        // bank; should it write here all the same, a volatile read of an aligned word is still a whole word.
+        let word = |index: usize| unsafe { std::ptr::read_volatile(self.address.add(start + index)) };
+        let header = Header(word(0));
+        let len = (1 + header.kernel_frames() + header.user_frames()).min(available).min(MAX_WORDS);
+        let words: Vec<u64> = (0..len).map(word).collect();
+        stacks.insert(stack, &words);
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: unmaps what `map` mapped; nobody else holds a pointer into it.
+        unsafe { libc::munmap(self.address.cast_mut().cast(), self.words * 8) };
+    }
+}

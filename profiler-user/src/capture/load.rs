@@ -1,0 +1,249 @@
+//! Loading the BPF object with everything that is known about this kernel and this run.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Map, MapData, MapError, RingBuf},
+    programs::{PerfEvent, Program, ProgramError, RawTracePoint},
+};
+use profiler_common::layout::{Selected, TaskLayout};
+use tokio::sync::mpsc;
+
+use super::{
+    Capture, Error, Options, Sizes, Window, btf,
+    clocks::Clocks,
+    drain::Drain,
+    error::is_permission,
+    measure, thread,
+};
+use crate::sys;
+
+/// Bytes with the alignment that an ELF file's structures want.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../profiler-ebpf/object/x86_64/profiler.bpf.o"));
+
+/// The BPF object as it is built from profiler-ebpf.
+static OBJECT: &[u8] = &ALIGNED.0;
+
+/// A loaded program that does not tick yet.
+pub struct Session {
+    ebpf: Ebpf,
+    options: Options,
+    sizes: Sizes,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("options", &self.options).field("sizes", &self.sizes).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Loads the program and creates its maps.
+    ///
+    /// # Errors
+    /// Missing privilege, a kernel without what is needed, or too little memory for the maps.
+    pub fn load(options: Options) -> Result<Self, Error> {
+        raise_memlock();
+        let mut layout = btf::task_layout()?;
+        // A first, small instance only measures; then its constants are known and the real one is loaded.
+        let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1 };
+        let mut probe = load_object(&options, &tiny, &layout)?;
+        layout.user_registers = measure::user_registers(&mut probe)?;
+        drop(probe);
+        let cpus = sys::cpus::present().map_err(Error::system("reading the list of CPUs"))?;
+        let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
+        tracing::debug!(?layout, ?sizes, "loading the BPF object");
+        let mut ebpf = load_object(&options, &sizes, &layout)?;
+        let tick: &mut PerfEvent = program(&mut ebpf, "on_tick")?;
+        tick.load().map_err(|error| program_error("on_tick", error))?;
+        Ok(Self { ebpf, options, sizes })
+    }
+
+    /// The sizes of the maps.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Takes the stream of announcements: [`FirstSight`](profiler_common::layout::FirstSight) messages.
+    ///
+    /// # Errors
+    /// When it was taken already.
+    pub fn take_announcements(&mut self) -> Result<RingBuf<MapData>, Error> {
+        let map = self.ebpf.take_map("FIRST_SIGHTS").ok_or_else(|| missing_map("FIRST_SIGHTS"))?;
+        RingBuf::try_from(map).map_err(map_error)
+    }
+
+    /// Takes the stream of the program's log messages; `None` where the object has none.
+    ///
+    /// # Errors
+    /// When the log's map cannot be used.
+    pub fn take_log(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
+        aya_log::EbpfLogger::init(&mut self.ebpf)
+    }
+
+    /// Selects a process for sampling.
+    ///
+    /// # Errors
+    /// When the selection is full.
+    pub fn select(&self, pid: u32, selected: Selected) -> Result<(), Error> {
+        let map = sys_map(&self.ebpf, "SELECTED")?;
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&selected.start_ns.to_ne_bytes());
+        value[8..12].copy_from_slice(&selected.skip_exec_id.to_ne_bytes());
+        value[12..].copy_from_slice(&selected.with_children.to_ne_bytes());
+        map.update(&pid.to_ne_bytes(), &value, sys::map::Update::Any)
+            .map_err(Error::system("selecting a process for sampling"))
+    }
+
+    /// Starts ticking. Windows arrive in `windows`; the last one after [`Capture::stop`].
+    ///
+    /// # Errors
+    /// When a perf event cannot be opened or a map not be read.
+    pub fn start(mut self, windows: mpsc::Sender<Window>) -> Result<Capture, Error> {
+        if self.options.follow_children {
+            attach(&mut self.ebpf, "on_fork", "sched_process_fork")?;
+            attach(&mut self.ebpf, "on_free", "sched_process_free")?;
+        }
+        let drain = Drain::new(&self.ebpf, &self.sizes, &self.options)?;
+        let tick: &mut PerfEvent = program(&mut self.ebpf, "on_tick")?;
+        let fd = tick.fd().map_err(|error| program_error("on_tick", error))?;
+        let fd = fd.as_fd().try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))?;
+        let clocks = Clocks::open(fd, self.options.frequency_hz)?;
+        thread::start(self.ebpf, clocks, drain, self.options.window, windows)
+    }
+}
+
+/// Loads everything as a recording would, and lets go of it again.
+///
+/// # Errors
+/// What [`Session::load`] says, and what opening the clocks says.
+pub fn check_load() -> Result<(), Error> {
+    let mut session = Session::load(Options::default())?;
+    let tick: &mut PerfEvent = program(&mut session.ebpf, "on_tick")?;
+    let fd = tick.fd().map_err(|error| program_error("on_tick", error))?;
+    let fd = fd.as_fd().try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))?;
+    Clocks::open(fd, 1).map(drop)
+}
+
+fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<Ebpf, Error> {
+    let select = u32::from(options.select);
+    let period = options.period_ns();
+    let arena = sizes.arena_chunks();
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("COUNTS_0", sizes.counts)
+        .map_max_entries("COUNTS_1", sizes.counts)
+        .map_max_entries("STACKS_0", sizes.stacks)
+        .map_max_entries("STACKS_1", sizes.stacks)
+        .map_max_entries("ARENA", arena)
+        .map_max_entries("PROCESSES", sizes.processes)
+        .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
+        .override_global("CHUNKS_PER_CPU", &sizes.chunks_per_cpu, true)
+        .override_global("CPUS", &sizes.cpus, true)
+        .override_global("PERIOD_NS", &period, true)
+        .override_global("SELECT", &select, true)
+        .override_global("HASH_MASK", &options.hash_mask, true)
+        .override_global("TASK_TGID", &layout.tgid, true)
+        .override_global("TASK_PID", &layout.pid, true)
+        .override_global("TASK_FLAGS", &layout.flags, true)
+        .override_global("TASK_MM", &layout.mm, true)
+        .override_global("TASK_STACK", &layout.stack, true)
+        .override_global("TASK_COMM", &layout.comm, true)
+        .override_global("TASK_GROUP_LEADER", &layout.group_leader, true)
+        .override_global("TASK_START_BOOTTIME", &layout.start_boottime, true)
+        .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
+        .override_global("USER_REGISTERS", &layout.user_registers, true);
+    loader.load(OBJECT).map_err(object_error)
+}
+
+/// Before 5.11 the kernel charges map memory to this limit; later it is not looked at, so a failure is none.
+fn raise_memlock() {
+    if let Err(error) = sys::limits::set_memlock(sys::limits::Limit::UNLIMITED) {
+        tracing::debug!("RLIMIT_MEMLOCK stays as it is: {error}");
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), Error> {
+    let tracepoint_program: &mut RawTracePoint = program(ebpf, name)?;
+    tracepoint_program.load().map_err(|error| program_error(name, error))?;
+    tracepoint_program.attach(tracepoint).map_err(|error| program_error(name, error))?;
+    Ok(())
+}
+
+/// A program of the object, as its type.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::Object(format!("the program {name} is missing")))?
+        .try_into()
+        .map_err(|error| program_error(name, error))
+}
+
+/// The raw interface to a map of the object.
+pub(super) fn sys_map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<sys::map::Map<'a>, Error> {
+    sys::map::Map::new(map_fd(ebpf, name)?).map_err(Error::system("reading a BPF map's properties"))
+}
+
+/// The descriptor of a map of the object.
+pub(super) fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, Error> {
+    match ebpf.map(name).ok_or_else(|| missing_map(name))? {
+        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => {
+            Ok(data.fd().as_fd())
+        }
+        _ => Err(Error::Object(format!("the map {name} has an unexpected type"))),
+    }
+}
+
+fn missing_map(name: &str) -> Error {
+    Error::Object(format!("the map {name} is missing"))
+}
+
+/// Turns aya's error into ours: the verifier's log goes to the debug log, not to the user.
+pub(super) fn program_error(name: &str, error: ProgramError) -> Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            tracing::info!("verifier's log of {name}:\n{verifier_log}");
+            from_io(name, io_error)
+        }
+        ProgramError::SyscallError(error) => from_io(name, error.io_error),
+        other => Error::Object(other.to_string()),
+    }
+}
+
+fn from_io(name: &str, source: io::Error) -> Error {
+    if is_permission(&source) {
+        Error::NotPermitted { what: "to load a BPF program", source }
+    } else {
+        Error::Load { program: name.to_owned(), source }
+    }
+}
+
+/// Turns aya's error about maps into ours.
+pub(super) fn map_error(error: MapError) -> Error {
+    match error {
+        MapError::CreateError { io_error, .. } if is_permission(&io_error) => {
+            Error::NotPermitted { what: "to create a BPF map", source: io_error }
+        }
+        MapError::SyscallError(error) => Error::System { what: "a BPF map operation", source: error.io_error },
+        other => Error::Object(other.to_string()),
+    }
+}
+
+fn object_error(error: EbpfError) -> Error {
+    match error {
+        EbpfError::MapError(error) => map_error(error),
+        EbpfError::ProgramError(error) => program_error("object", error),
+        EbpfError::BtfError(error) => Error::Object(error.to_string()),
+        other => Error::Object(other.to_string()),
+    }
+}

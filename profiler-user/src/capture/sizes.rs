@@ -1,0 +1,122 @@
+//! How large the maps are.
+
+use std::time::Duration;
+
+use profiler_common::stack::MAX_CHUNKS;
+
+/// What to capture.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Ticks per second on each CPU, 1 to 999.
+    pub frequency_hz: u32,
+    /// Length of a window.
+    pub window: Duration,
+    /// Sample only selected processes.
+    pub select: bool,
+    /// Select the children of selected processes, too.
+    pub follow_children: bool,
+    /// Distinct stacks that a window has room for; `None`: as many as there are ticks in it.
+    pub max_stacks: Option<u32>,
+    /// Combinations of process, thread and stack that a window has room for; `None`: as many as there are ticks.
+    pub max_counts: Option<u32>,
+    /// Which bits of a stack's hash are kept. All, but in tests that need collisions.
+    pub hash_mask: u64,
+    /// Drain maps entry by entry even where the kernel has batch operations.
+    pub no_batch: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            frequency_hz: 99,
+            window: Duration::from_secs(10),
+            select: false,
+            follow_children: false,
+            max_stacks: None,
+            max_counts: None,
+            hash_mask: u64::MAX,
+            no_batch: false,
+        }
+    }
+}
+
+impl Options {
+    /// Nanoseconds between two ticks of a CPU.
+    #[must_use]
+    pub fn period_ns(&self) -> u64 {
+        1_000_000_000 / u64::from(self.frequency_hz.max(1))
+    }
+}
+
+/// Chunks that a stack is expected to take: 40 words, that is 39 frames. Deeper ones take from shallower ones.
+const CHUNKS_PER_STACK: u64 = 5;
+
+/// Map sizes that follow from the options and the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Parts of the stack arena per bank: CPUs.
+    pub cpus: u32,
+    /// Chunks in a part.
+    pub chunks_per_cpu: u32,
+    /// Entries of each stack map.
+    pub stacks: u32,
+    /// Entries of each count map.
+    pub counts: u32,
+    /// Entries of the process map.
+    pub processes: u32,
+}
+
+impl Sizes {
+    /// Room for every tick of a window to have a stack of its own, and a quarter more, for windows end late.
+    /// A window of a large machine is capped at a million rows: what it has beyond that is counted.
+    #[must_use]
+    pub fn new(options: &Options, cpus: u32) -> Self {
+        const MOST: u64 = 1 << 20;
+        let window_ms = u64::try_from(options.window.as_millis()).unwrap_or(u64::MAX).max(1);
+        let ticks_per_cpu =
+            u64::from(options.frequency_hz).saturating_mul(window_ms).saturating_mul(5) / 4_000 + 16;
+        let ticks = ticks_per_cpu.saturating_mul(u64::from(cpus)).clamp(256, MOST);
+        let per_cpu = ticks_per_cpu.min(MOST / u64::from(cpus.max(1)) + 1);
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            cpus,
+            chunks_per_cpu: narrow((per_cpu * CHUNKS_PER_STACK).max(4 * MAX_CHUNKS as u64)),
+            stacks: options.max_stacks.unwrap_or_else(|| narrow(ticks)).max(1),
+            counts: options.max_counts.unwrap_or_else(|| narrow(ticks)).max(1),
+            processes: 8192,
+        }
+    }
+
+    /// Elements of the arena: both banks.
+    #[must_use]
+    pub fn arena_chunks(&self) -> u32 {
+        self.cpus.saturating_mul(self.chunks_per_cpu).saturating_mul(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tick_of_a_window_finds_room() {
+        let options = Options { frequency_hz: 19, window: Duration::from_secs(60), ..Options::default() };
+        let sizes = Sizes::new(&options, 2);
+        assert!(sizes.stacks >= 19 * 60 * 2 && sizes.counts >= 19 * 60 * 2);
+        assert!(u64::from(sizes.chunks_per_cpu) >= 19 * 60 * CHUNKS_PER_STACK);
+    }
+
+    #[test]
+    fn the_largest_machine_stays_bounded() {
+        let options = Options { frequency_hz: 999, window: Duration::from_secs(3600), ..Options::default() };
+        let sizes = Sizes::new(&options, 1024);
+        assert!(sizes.counts <= 1 << 20);
+        assert!(u64::from(sizes.arena_chunks()) * 64 < 1 << 30);
+    }
+
+    #[test]
+    fn a_short_window_has_room_for_the_deepest_stack() {
+        let options = Options { frequency_hz: 1, window: Duration::from_millis(10), ..Options::default() };
+        assert!(Sizes::new(&options, 1).chunks_per_cpu as usize >= MAX_CHUNKS);
+    }
+}
