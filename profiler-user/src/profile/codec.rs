@@ -33,24 +33,24 @@ pub enum DecodeError {
         limit: usize,
     },
     /// The gzip stream is cut off or damaged.
-    #[error("its gzip stream is broken at byte {offset} of {len}: {source}")]
+    #[error("its gzip stream is broken at byte {offset} of {len}: {cause}")]
     Gzip {
         /// How many compressed bytes had been read.
         offset: usize,
         /// How many there are.
         len: usize,
         /// What the decompressor said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The bytes are no `profile.proto`.
-    #[error("it is not a pprof profile: at byte {offset} of {len} (uncompressed), {source}")]
+    #[error("it is not a pprof profile: at byte {offset} of {len} (uncompressed), {cause}")]
     Message {
         /// Where the top-level field begins that cannot be decoded.
         offset: usize,
         /// How many uncompressed bytes there are.
         len: usize,
         /// What the decoder said.
-        source: prost::DecodeError,
+        cause: prost::DecodeError,
     },
 }
 
@@ -82,9 +82,9 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Profile, DecodeError> {
     // One byte more than allowed tells "too large" from "exactly as large".
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let read = (&mut decoder).take(most).read_to_end(&mut raw);
-    if let Err(source) = read {
+    if let Err(cause) = read {
         let offset = bytes.len() - decoder.get_ref().len();
-        return Err(DecodeError::Gzip { offset, len: bytes.len(), source });
+        return Err(DecodeError::Gzip { offset, len: bytes.len(), cause });
     }
     if raw.is_empty() {
         return Err(DecodeError::Empty);
@@ -96,10 +96,10 @@ fn message(raw: &[u8], limit: usize) -> Result<Profile, DecodeError> {
     if raw.len() > limit {
         return Err(DecodeError::TooLarge { limit });
     }
-    Profile::decode(raw).map_err(|source| DecodeError::Message {
+    Profile::decode(raw).map_err(|cause| DecodeError::Message {
         offset: broken_field(raw),
         len: raw.len(),
-        source,
+        cause,
     })
 }
 

@@ -40,14 +40,14 @@ pub enum LabelFilterError {
         term: String,
     },
     /// Not a regex.
-    #[error("{pattern:?} for label {key:?} is not a regex: {source}")]
+    #[error("{pattern:?} for label {key:?} is not a regex: {cause}")]
     Regex {
         /// The label's key.
         key: String,
         /// What was written.
         pattern: String,
         /// Why it is none.
-        source: regex::Error,
+        cause: regex::Error,
     },
 }
 
@@ -89,10 +89,10 @@ fn term(piece: &str) -> Result<Term, LabelFilterError> {
     let (key, operator, value) =
         operator(piece).ok_or_else(|| LabelFilterError::Term { term: piece.to_owned() })?;
     let regex = || {
-        Regex::new(value).map_err(|source| LabelFilterError::Regex {
+        Regex::new(value).map_err(|cause| LabelFilterError::Regex {
             key: key.to_owned(),
             pattern: value.to_owned(),
-            source,
+            cause,
         })
     };
     let test = match operator {

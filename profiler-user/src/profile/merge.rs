@@ -35,7 +35,7 @@ pub enum MergeError {
     Nothing,
     /// A profile whose tables do not fit each other.
     #[error("the profile is inconsistent: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
     /// Values that mean different things cannot be added up.
     #[error("its {what} {theirs} cannot be added to {ours} of the profiles before it")]
     Incompatible {
@@ -48,9 +48,15 @@ pub enum MergeError {
     },
 }
 
+impl From<Invalid> for MergeError {
+    fn from(cause: Invalid) -> MergeError {
+        MergeError::Invalid(cause)
+    }
+}
+
 impl From<IdError> for MergeError {
-    fn from(source: IdError) -> MergeError {
-        MergeError::Invalid(Invalid::Id { table: "id", source })
+    fn from(cause: IdError) -> MergeError {
+        MergeError::Invalid(Invalid::Id { table: "id", cause })
     }
 }
 

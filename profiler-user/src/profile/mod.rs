@@ -22,4 +22,4 @@ pub fn text(profile: &proto::Profile, index: i64) -> &str {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

@@ -38,12 +38,12 @@ pub enum Invalid {
         len: usize,
     },
     /// Ids of a table are 0 or not unique.
-    #[error("{table} table: {source}")]
+    #[error("{table} table: {cause}")]
     Id {
         /// Which table.
         table: &'static str,
         /// What is wrong with it.
-        source: IdError,
+        cause: IdError,
     },
     /// Ids of a table are not 1..n in order.
     #[error("{table} table: the ids are not 1..n in table order")]
@@ -139,7 +139,7 @@ pub fn check(profile: &Profile, rules: Rules) -> Result<(), Invalid> {
     strings(profile)?;
     let strict = rules == Rules::Written;
     let ids = |table, rows: Result<Rows, IdError>| -> Result<Rows, Invalid> {
-        let rows = rows.map_err(|source| Invalid::Id { table, source })?;
+        let rows = rows.map_err(|cause| Invalid::Id { table, cause })?;
         if strict && !rows.in_order() { Err(Invalid::IdOrder { table }) } else { Ok(rows) }
     };
     let mappings = ids("mapping", Rows::mappings(profile))?;
