@@ -5,3 +5,4 @@
 pub mod cli;
 pub mod profile;
 pub mod report;
+pub mod source;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
+mod reading;
 mod top;
 
 use std::process::ExitCode;
