@@ -354,7 +354,8 @@ mod tests {
 
     #[test]
     fn writers_are_held_to_more() {
-        let cases: [(fn(&mut Profile), &str); 11] = [
+        type Change = fn(&mut Profile);
+        let cases: [(Change, &str); 11] = [
             (|p| p.function.swap(0, 1), "function table: the ids are not 1..n in table order"),
             (|p| p.sample[0].value[1] = -5, "sample 0 has the negative value -5"),
             (|p| p.sample[0].label[0].num = 5, "sample 0: label \"thread\" is both a string and a number"),
