@@ -8,3 +8,4 @@ pub mod doctor;
 pub mod profile;
 pub mod report;
 pub mod sys;
+pub mod source;

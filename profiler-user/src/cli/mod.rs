@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
 mod doctor;
+mod reading;
 mod top;
 
 use std::process::ExitCode;

@@ -1,0 +1,174 @@
+//! What all commands that read profiles have in common: the arguments, and what is shown while reading.
+
+use std::io::{IsTerminal, stderr, stdout};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::anyhow;
+use indicatif::{ProgressBar, ProgressStyle};
+use regex::Regex;
+
+use super::Failure;
+use crate::profile::filter::{FrameFilter, Matched};
+use crate::profile::labels::LabelFilter;
+use crate::report::node::Granularity;
+use crate::report::text::Paint;
+use crate::source::moment::Moment;
+use crate::source::{Labels, Loaded, Selection, Source, SourceError, Watcher, load};
+
+/// How long reading may take before progress is shown.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which profiles and samples are read.
+#[derive(clap::Args, Debug)]
+pub(super) struct SourceArgs {
+    /// What to read: a pprof file, a folder that the agent writes, or an http(s)://…/debug/pprof/… URL. Several are
+    /// merged.
+    #[arg(value_name = "SOURCE", required = true)]
+    source: Vec<String>,
+    /// Only samples with these string labels: key=value, key!=value, key=~regex or key!~regex, separated by commas.
+    #[arg(long = "where", value_name = "LABELS")]
+    labels: Vec<LabelFilter>,
+    /// Only windows that start then or later: 2026-11-24T15:04:05Z, 2026-11-24 (UTC), or 15m, 2h, 3d ago.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only windows that start before then.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+}
+
+/// Which frames, and which value, a report is about.
+#[derive(clap::Args, Debug)]
+pub(super) struct FrameArgs {
+    /// Only samples with a frame whose function, source file or mapping matches this regex.
+    #[arg(long, value_name = "REGEX")]
+    focus: Option<Regex>,
+    /// No samples with a frame that matches this regex.
+    #[arg(long, value_name = "REGEX")]
+    ignore: Option<Regex>,
+    /// Leave out the frames that match this regex; their callers get their values.
+    #[arg(long, value_name = "REGEX")]
+    hide: Option<Regex>,
+    /// Leave out the frames that do not match this regex.
+    #[arg(long, value_name = "REGEX")]
+    show: Option<Regex>,
+    /// The value to report, by name or number from 0 [default: the profile's default, or else the last].
+    #[arg(long, value_name = "NAME")]
+    pub(super) sample_index: Option<String>,
+    /// What has a row of its own.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) by: Granularity,
+}
+
+impl SourceArgs {
+    /// Reads the sources. Broken files of a folder are reported on stderr, and progress where it takes long.
+    ///
+    /// # Errors
+    /// A source that is not there cannot start the command; a broken one is a failure while running.
+    pub(super) fn load(&self, labels: Labels) -> Result<Loaded, Failure> {
+        let sources: Vec<Source> = self.source.iter().map(|name| Source::new(name)).collect();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let (since, until) = (self.since.map(|time| time.nanos(now)), self.until.map(|time| time.nanos(now)));
+        if since.zip(until).is_some_and(|(since, until)| since >= until) {
+            return Err(Failure::CannotStart(anyhow!(
+                "--since is not before --until, so no profile can be between them; swap them or leave one out"
+            )));
+        }
+        let samples = self.labels.iter().cloned().fold(LabelFilter::default(), LabelFilter::and);
+        let selection = Selection { since, until, samples, labels };
+        let mut console = Console::new();
+        let loaded = load(&sources, &selection, &mut console);
+        console.finish();
+        let loaded = loaded.map_err(|error| {
+            if error.is_missing() {
+                Failure::CannotStart(error.into())
+            } else {
+                Failure::WhileRunning(error.into())
+            }
+        })?;
+        if loaded.broken > 0 {
+            let (broken, read) = (loaded.broken, loaded.profiles);
+            eprintln!("profiler: warning: {broken} broken files were left out, {read} profiles were read");
+        }
+        if loaded.profile.sample.is_empty() && !selection.samples.is_empty() {
+            eprintln!("profiler: warning: no sample has the labels that --where asks for");
+        }
+        Ok(loaded)
+    }
+}
+
+impl FrameArgs {
+    /// The regexes as the reports take them.
+    pub(super) fn frames(&self) -> FrameFilter {
+        FrameFilter {
+            focus: self.focus.clone(),
+            ignore: self.ignore.clone(),
+            hide: self.hide.clone(),
+            show: self.show.clone(),
+        }
+    }
+}
+
+/// Warns of regexes that matched nothing, as a typing error would.
+pub(super) fn warn_of_unmatched(matched: Matched) {
+    let Matched { focus, ignore, hide, show } = matched;
+    for (name, matched) in [("focus", focus), ("ignore", ignore), ("hide", hide), ("show", show)] {
+        if !matched {
+            eprintln!("profiler: warning: --{name} matched no frame");
+        }
+    }
+}
+
+/// Colours where stdout is a terminal and the user has not asked for none (<https://no-color.org>).
+pub(super) fn paint() -> Paint {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted && stdout().is_terminal() { Paint::Colours } else { Paint::Plain }
+}
+
+/// Shows progress on stderr where that is a terminal.
+struct Console {
+    started: Instant,
+    read: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Console {
+    fn new() -> Console {
+        Console { started: Instant::now(), read: 0, bar: None }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Watcher for Console {
+    fn reading(&mut self, name: &str) {
+        if self.bar.is_none() && self.started.elapsed() > PATIENCE && stderr().is_terminal() {
+            // The number of files is not known before they are all found, and finding them all first would cost as
+            // much as it tells.
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {pos} profiles read, {elapsed}: {wide_msg}")
+            {
+                bar.set_style(style);
+            }
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.read);
+            bar.set_message(name.to_owned());
+        }
+        self.read += 1;
+    }
+
+    fn broken(&mut self, error: &SourceError) {
+        let line = || eprintln!("profiler: warning: {error}");
+        match &self.bar {
+            Some(bar) => bar.suspend(line),
+            None => line(),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A profile's bytes: protobuf in gzip, as every pprof consumer reads it. Raw protobuf is read too.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use prost::Message;
+
+use super::proto::Profile;
+
+/// The most uncompressed bytes that the reading commands accept: a folder of profiles must not exhaust the memory of
+/// whoever reads it because one file in it is a gzip bomb. Profiles of whole hosts take some ten megabytes.
+pub const DEFAULT_LIMIT: usize = 512 << 20;
+
+/// gzip's level for what we write. An agent writes hundreds of profiles a minute, and the levels above cost several
+/// times the CPU for some percent of size.
+const LEVEL: u32 = 3;
+
+/// The bytes every gzip stream begins with (RFC 1952, 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Why bytes are not a profile.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// No bytes at all.
+    #[error("it is empty, and even a profile without samples has some bytes")]
+    Empty,
+    /// The limit was reached; what follows was not read.
+    #[error("it holds more than {limit} bytes uncompressed, the most that is accepted")]
+    TooLarge {
+        /// The limit that was given, bytes.
+        limit: usize,
+    },
+    /// The gzip stream is cut off or damaged.
+    #[error("its gzip stream is broken at byte {offset} of {len}: {cause}")]
+    Gzip {
+        /// How many compressed bytes had been read.
+        offset: usize,
+        /// How many there are.
+        len: usize,
+        /// What the decompressor said.
+        cause: std::io::Error,
+    },
+    /// The bytes are no `profile.proto`.
+    #[error("it is not a pprof profile: at byte {offset} of {len} (uncompressed), {cause}")]
+    Message {
+        /// Where the top-level field begins that cannot be decoded.
+        offset: usize,
+        /// How many uncompressed bytes there are.
+        len: usize,
+        /// What the decoder said.
+        cause: prost::DecodeError,
+    },
+}
+
+/// Encodes a profile as gzip-compressed protobuf. Equal profiles give equal bytes: no time stamp goes into the header.
+///
+/// # Errors
+/// Only what the compressor reports, which for a buffer in memory is nothing that has been seen.
+pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
+    let raw = profile.encode_to_vec();
+    let mut encoder = GzEncoder::new(Vec::with_capacity(raw.len() / 3), Compression::new(LEVEL));
+    encoder.write_all(&raw)?;
+    encoder.finish()
+}
+
+/// Decodes a profile from gzip-compressed or raw protobuf, of at most `limit` uncompressed bytes.
+/// Whether the tables fit each other is for [`super::validate::check`] to say.
+///
+/// # Errors
+/// [`DecodeError`], with the position where there is one.
+pub fn decode(bytes: &[u8], limit: usize) -> Result<Profile, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return message(bytes, limit);
+    }
+    let mut decoder = MultiGzDecoder::new(bytes);
+    let mut raw = Vec::new();
+    // One byte more than allowed tells "too large" from "exactly as large".
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let read = (&mut decoder).take(most).read_to_end(&mut raw);
+    if let Err(cause) = read {
+        let offset = bytes.len() - decoder.get_ref().len();
+        return Err(DecodeError::Gzip { offset, len: bytes.len(), cause });
+    }
+    if raw.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    message(&raw, limit)
+}
+
+fn message(raw: &[u8], limit: usize) -> Result<Profile, DecodeError> {
+    if raw.len() > limit {
+        return Err(DecodeError::TooLarge { limit });
+    }
+    Profile::decode(raw).map_err(|cause| DecodeError::Message {
+        offset: broken_field(raw),
+        len: raw.len(),
+        cause,
+    })
+}
+
+/// Where the first top-level field begins that cannot be decoded. prost names the field but not the place.
+fn broken_field(raw: &[u8]) -> usize {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let field = rest;
+        let skipped = decode_key(&mut rest)
+            .and_then(|(tag, wire_type)| skip_field(wire_type, tag, &mut rest, DecodeContext::default()));
+        let whole = field.get(..field.len() - rest.len()).unwrap_or(field);
+        if skipped.is_err() || Profile::decode(whole).is_err() {
+            return raw.len() - field.len();
+        }
+    }
+    raw.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes_compressed_and_raw() {
+        let profile = fixture::two_threads();
+        let bytes = encode(&profile).unwrap();
+        assert_eq!(bytes[..2], GZIP_MAGIC);
+        assert_eq!(bytes, encode(&profile).unwrap(), "equal profiles, equal bytes");
+        assert_eq!(decode(&bytes, DEFAULT_LIMIT).unwrap(), profile);
+        assert_eq!(decode(&profile.encode_to_vec(), DEFAULT_LIMIT).unwrap(), profile);
+    }
+
+    #[test]
+    fn a_gzip_bomb_stops_at_the_limit() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![0; 4 << 20]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        let error = decode(&bomb, 1 << 20).unwrap_err();
+        assert!(matches!(error, DecodeError::TooLarge { limit: 1_048_576 }), "{error}");
+        let raw = fixture::two_threads().encode_to_vec();
+        assert!(matches!(decode(&raw, raw.len() - 1), Err(DecodeError::TooLarge { .. })));
+        assert!(decode(&raw, raw.len()).is_ok(), "the limit itself is allowed");
+    }
+
+    #[test]
+    fn a_cut_off_file_says_where() {
+        let bytes = encode(&fixture::two_threads()).unwrap();
+        let cut = &bytes[..bytes.len() / 2];
+        let error = decode(cut, DEFAULT_LIMIT).unwrap_err();
+        assert!(matches!(error, DecodeError::Gzip { .. }));
+        let sentence = error.to_string();
+        assert!(sentence.contains(&format!("of {}", cut.len())), "{sentence}");
+    }
+
+    #[test]
+    fn other_bytes_are_not_a_profile() {
+        assert!(matches!(decode(b"", 10), Err(DecodeError::Empty)));
+        let sentence = decode(b"<html>not found</html>", DEFAULT_LIMIT).unwrap_err().to_string();
+        assert!(sentence.starts_with("it is not a pprof profile: at byte 0 of 22"), "{sentence}");
+        // A good field of 4 bytes first: the position is that of the second.
+        let mut raw = vec![0x0a, 2, 0x08, 1];
+        raw.extend([0x12, 0x7f, 1]);
+        let sentence = decode(&raw, DEFAULT_LIMIT).unwrap_err().to_string();
+        assert!(sentence.contains("at byte 4 of 7"), "{sentence}");
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(profile in fixture::profiles()) {
+            let bytes = encode(&profile).unwrap();
+            prop_assert_eq!(decode(&bytes, DEFAULT_LIMIT).unwrap(), profile);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes, 1000);
+            let mut gzip = vec![0x1f, 0x8b];
+            gzip.extend(bytes);
+            let _ = decode(&gzip, 1000);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Reports as JSON for programs: raw numbers in the profile's unit, never rounded or scaled.
+
+use serde::Serialize;
+
+use super::header::Header;
+use super::measure::percent;
+use super::top::{Inlined, TopReport, TopRow};
+
+#[derive(Serialize)]
+struct Top<'a> {
+    #[serde(flatten)]
+    header: &'a Header,
+    filters: &'a [String],
+    /// Sum of `flat` over the rows, in `unit`.
+    shown: i64,
+    rows_in_all: usize,
+    rows: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    /// As the text shows it.
+    name: String,
+    function: &'a str,
+    file: &'a str,
+    line: i64,
+    column: i64,
+    /// Hexadecimal: JSON's numbers end at 2^53 in many readers.
+    address: String,
+    mapping: &'a str,
+    inlined: Inlined,
+    flat: i64,
+    flat_percent: f64,
+    sum: i64,
+    sum_percent: f64,
+    cum: i64,
+    cum_percent: f64,
+}
+
+impl<'a> Row<'a> {
+    fn of(row: &'a TopRow, total: i64) -> Row<'a> {
+        let TopRow { place, inlined, flat, sum, cum } = row;
+        Row {
+            name: place.name(),
+            function: &place.function,
+            file: &place.file,
+            line: place.line,
+            column: place.column,
+            address: format!("{:#x}", place.address),
+            mapping: &place.mapping,
+            inlined: *inlined,
+            flat: *flat,
+            flat_percent: percent(*flat, total),
+            sum: *sum,
+            sum_percent: percent(*sum, total),
+            cum: *cum,
+            cum_percent: percent(*cum, total),
+        }
+    }
+}
+
+/// The table of [`super::top::top`] as one JSON object, with a line feed at its end.
+///
+/// # Errors
+/// What the serializer reports, which for this data is nothing that has been seen.
+pub fn top(report: &TopReport) -> serde_json::Result<String> {
+    let TopReport { header, filters, matched: _, rows, rows_in_all } = report;
+    let object = Top {
+        header,
+        filters,
+        shown: rows.last().map_or(0, |row| row.sum),
+        rows_in_all: *rows_in_all,
+        rows: rows.iter().map(|row| Row::of(row, header.total)).collect(),
+    };
+    let mut text = serde_json::to_string_pretty(&object)?;
+    text.push('\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::top::{Options, top as report};
+    use super::*;
+    use crate::profile::fixture;
+
+    #[test]
+    fn holds_raw_numbers_and_their_unit() {
+        let report =
+            report(&fixture::two_threads(), &Options { rows: Some(3), ..Options::default() }).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&top(&report).unwrap()).unwrap();
+        assert_eq!(value["unit"], "nanoseconds");
+        assert_eq!(value["total"], 60_000_000);
+        assert_eq!(value["shown"], 60_000_000);
+        assert_eq!(value["rows_in_all"], 4);
+        assert_eq!(value["rows"][0]["name"], "inlined");
+        assert_eq!(value["rows"][0]["flat"], 30_000_000);
+        assert_eq!(value["rows"][0]["flat_percent"], 50.0);
+        assert_eq!(value["rows"][0]["inlined"], "always");
+    }
+}

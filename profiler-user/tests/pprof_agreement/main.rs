@@ -1,0 +1,227 @@
+//! Our tables against those of `go tool pprof`, line by line.
+//!
+//! Needs `go` on the PATH; without it these tests fail, because a table that nobody compared is not known to agree.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests by their attribute, not their helpers"
+)]
+
+mod made;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use made::Kind;
+use profiler_user::profile::codec::encode;
+use profiler_user::profile::filter::FrameFilter;
+use profiler_user::report::node::Granularity;
+use profiler_user::report::text::{self, Paint};
+use profiler_user::report::top::{Options, Sort, top};
+use profiler_user::source::{Labels, Selection, Source, SourceError, Watcher, load};
+use regex::Regex;
+
+/// Runs Go, whose caches stay in the build folder.
+fn go(arguments: &[&str]) -> String {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+    let output = Command::new("go")
+        .args(arguments)
+        .env("GOCACHE", cache.join("build"))
+        .env("GOPATH", cache.join("path"))
+        .env("GOFLAGS", "")
+        .env("PPROF_BINARY_PATH", "/nonexistent")
+        .env("TZ", "UTC")
+        .output()
+        .unwrap_or_else(|error| panic!("this test compares with `go tool pprof`, but `go` cannot be run ({error}); install Go and put it on the PATH"));
+    assert!(output.status.success(), "go {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The CPU and the heap profile of a Go program.
+fn real() -> [PathBuf; 2] {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pprof_agreement");
+        fs::create_dir_all(&folder).unwrap();
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pprof_agreement/work.go");
+        go(&["run", program, folder.to_str().unwrap()]);
+        folder
+    });
+    [folder.join("cpu.pb.gz"), folder.join("heap.pb.gz")]
+}
+
+fn write(name: &str, seed: u64, kind: Kind) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, encode(&made::profile(seed, kind)).unwrap()).unwrap();
+    path
+}
+
+/// The same request in both languages.
+struct Case {
+    pprof: Vec<String>,
+    options: Options,
+}
+
+fn regex(pattern: &str) -> Option<Regex> {
+    Some(Regex::new(pattern).unwrap())
+}
+
+/// A dozen and more ways to ask; `value` is a sample type that the profile has besides its default.
+fn cases(value: &str) -> Vec<Case> {
+    let case = |pprof: &[&str], options: Options| Case {
+        pprof: pprof.iter().map(|&argument| argument.to_owned()).collect(),
+        options,
+    };
+    let frames = |filter: FrameFilter| Options { frames: filter, ..Options::default() };
+    let none = FrameFilter::default;
+    let by = |by| Options { by, ..Options::default() };
+    vec![
+        case(&[], Options::default()),
+        case(&["-cum"], Options { sort: Sort::Cum, ..Options::default() }),
+        case(&["-nodecount=7"], Options { rows: Some(7), ..Options::default() }),
+        case(&["-nodecount=5", "-cum"], Options { rows: Some(5), sort: Sort::Cum, ..Options::default() }),
+        case(
+            &[&format!("-sample_index={value}")],
+            Options { sample_index: Some(value.to_owned()), ..Options::default() },
+        ),
+        case(&["-sample_index=0"], Options { sample_index: Some("0".to_owned()), ..Options::default() }),
+        case(&["-filefunctions"], by(Granularity::Filefunctions)),
+        case(&["-files"], by(Granularity::Files)),
+        case(&["-lines"], by(Granularity::Lines)),
+        case(&["-lines", "-nodecount=9"], Options { rows: Some(9), ..by(Granularity::Lines) }),
+        case(&["-addresses"], by(Granularity::Addresses)),
+        case(&["-addresses", "-cum"], Options { sort: Sort::Cum, ..by(Granularity::Addresses) }),
+        case(&["-focus=work|recurse"], frames(FrameFilter { focus: regex("work|recurse"), ..none() })),
+        case(
+            &["-focus=main", "-ignore=vector|small"],
+            frames(FrameFilter { focus: regex("main"), ignore: regex("vector|small"), ..none() }),
+        ),
+        case(&["-ignore=libc|runtime"], frames(FrameFilter { ignore: regex("libc|runtime"), ..none() })),
+        case(&["-hide=^work$|spin"], frames(FrameFilter { hide: regex("^work$|spin"), ..none() })),
+        case(&["-hide=usr/bin/app|fmt"], frames(FrameFilter { hide: regex("usr/bin/app|fmt"), ..none() })),
+        case(&["-show=main|std|vdso"], frames(FrameFilter { show: regex("main|std|vdso"), ..none() })),
+        case(&["-focus=nothing at all"], frames(FrameFilter { focus: regex("nothing at all"), ..none() })),
+        case(
+            &["-lines", "-cum", "-focus=a", "-ignore=z", "-hide=helper|sort", "-show=m"],
+            Options {
+                sort: Sort::Cum,
+                by: Granularity::Lines,
+                frames: FrameFilter {
+                    focus: regex("a"),
+                    ignore: regex("z"),
+                    hide: regex("helper|sort"),
+                    show: regex("m"),
+                },
+                ..Options::default()
+            },
+        ),
+    ]
+}
+
+struct Silent;
+
+impl Watcher for Silent {
+    fn reading(&mut self, _name: &str) {}
+    fn broken(&mut self, error: &SourceError) {
+        panic!("{error}");
+    }
+}
+
+/// Lines to compare. Places without a function name are told apart by the line where the function starts, which no
+/// column shows; pprof leaves rows of equal name and value in the random order of Go's maps. Where a name has several
+/// rows they are compared sorted, and without sum%, which depends on the order.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+    let head = lines.iter().position(|line| line.trim_start().starts_with("flat ")).unwrap();
+    let table = &mut lines[head + 1..];
+    let name = |line: &str| {
+        let name = line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
+        name.trim_end_matches(" (inline)").trim_end_matches(" (partial-inline)").to_owned()
+    };
+    let names: HashSet<String> = table.iter().map(|line| name(line)).collect();
+    if names.len() < table.len() {
+        for line in &mut *table {
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            words.remove(2);
+            *line = words.join(" ");
+        }
+        table.sort_unstable();
+    }
+    lines
+}
+
+fn compare(files: &[PathBuf], case: &Case) {
+    let mut arguments =
+        vec!["tool", "pprof", "-top", "-symbolize=none", "-nodefraction=0", "-edgefraction=0"];
+    arguments.extend(case.pprof.iter().map(String::as_str));
+    arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+    let theirs = go(&arguments);
+    let sources: Vec<Source> = files.iter().cloned().map(Source::Path).collect();
+    let selection = Selection { labels: Labels::Keep, ..Selection::default() };
+    let loaded = load(&sources, &selection, &mut Silent).unwrap();
+    let ours = text::top(&top(&loaded.profile, &case.options).unwrap(), Paint::Plain);
+    let (theirs, ours) = (lines(&theirs), lines(&ours));
+    for (number, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
+        assert_eq!(ours, theirs, "line {} of `go {}`", number + 1, arguments.join(" "));
+    }
+    assert_eq!(ours.len(), theirs.len(), "lines of `go {}`", arguments.join(" "));
+}
+
+#[test]
+fn a_go_programs_cpu_profile() {
+    let [cpu, _] = real();
+    for case in cases("samples") {
+        compare(std::slice::from_ref(&cpu), &case);
+    }
+}
+
+#[test]
+fn a_go_programs_heap_profile() {
+    let [_, heap] = real();
+    for case in cases("alloc_space") {
+        compare(std::slice::from_ref(&heap), &case);
+    }
+}
+
+#[test]
+fn made_profiles() {
+    for seed in 1..=3 {
+        let path = write(&format!("made-{seed}.pb.gz"), seed, Kind::Cpu);
+        for case in cases("wall") {
+            compare(std::slice::from_ref(&path), &case);
+        }
+    }
+}
+
+#[test]
+fn negative_values_and_a_base() {
+    for seed in 1..=2 {
+        let path = write(&format!("difference-{seed}.pb.gz"), seed, Kind::Difference);
+        for case in cases("space") {
+            let unknown = case.options.sample_index.as_deref() == Some("space");
+            if !unknown {
+                compare(std::slice::from_ref(&path), &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn dropped_frames() {
+    let path = write("dropping.pb.gz", 5, Kind::Dropping);
+    for case in cases("wall") {
+        compare(std::slice::from_ref(&path), &case);
+    }
+}
+
+#[test]
+fn several_profiles_merged() {
+    let files = [write("merge-1.pb.gz", 11, Kind::Cpu), write("merge-2.pb.gz", 12, Kind::Cpu)];
+    for case in cases("wall") {
+        compare(&files, &case);
+    }
+}
