@@ -51,12 +51,14 @@ static inline __attribute__((always_inline)) void work(const struct job *job, un
 
 KEEP void leaf_heavy(const struct job *job, unsigned long slice)
 {
+	FRAME();
 	work(job, 7 * slice);
 	__asm__ volatile("");
 }
 
 KEEP void leaf_light(const struct job *job, unsigned long slice)
 {
+	FRAME();
 	work(job, 3 * slice);
 	__asm__ volatile("");
 }
@@ -125,6 +127,7 @@ KEEP void turn_right(unsigned bits, unsigned depth);
 
 KEEP void turn_left(unsigned bits, unsigned depth)
 {
+	FRAME();
 	if (depth == 0)
 		spin_work(8 * UNIT);
 	else if (bits & 1)
@@ -136,6 +139,7 @@ KEEP void turn_left(unsigned bits, unsigned depth)
 
 KEEP void turn_right(unsigned bits, unsigned depth)
 {
+	FRAME();
 	if (depth == 0)
 		spin_work(9 * UNIT);
 	else if (bits & 1)

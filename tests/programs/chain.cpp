@@ -10,6 +10,7 @@ public:
 
 template <typename T> void Widget<T>::spin(unsigned long units)
 {
+	FRAME();
 	spin_work(units * UNIT);
 	__asm__ volatile("");
 }
