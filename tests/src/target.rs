@@ -20,12 +20,18 @@ pub struct Target {
 impl Target {
     /// Starts a program and waits until it says that it is ready.
     pub fn start(program: &Path, args: &[&str]) -> Target {
-        Target::spawn(Command::new(program).args(args))
+        Target::launch(Command::new(program).args(args))
     }
 
-    /// Starts any command that in the end runs a target program, and waits until that is ready. The program has to be
-    /// the command itself (by exec) or its only child.
-    pub fn spawn(command: &mut Command) -> Target {
+    /// Starts a command that has a target program as its only child, such as `unshare --fork`, and waits until that is
+    /// ready. The pid is then the child's, as the host sees it.
+    pub fn start_behind(wrapper: &mut Command) -> Target {
+        let mut target = Target::launch(wrapper);
+        target.pid = only_child(target.child.id());
+        target
+    }
+
+    fn launch(command: &mut Command) -> Target {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -38,14 +44,10 @@ impl Target {
         loop {
             let line = target.read_line().unwrap_or_else(|| panic!("{command:?} ended before it was ready"));
             if line.starts_with("ready") {
-                break;
+                return target;
             }
             target.before_ready.add(&line);
         }
-        if let Some(only_child) = only_child(target.child.id()) {
-            target.pid = only_child;
-        }
-        target
     }
 
     /// The pid as the host sees it.
@@ -93,15 +95,23 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if !self.ended {
-            if self.pid != self.child.id() {
-                // SAFETY: kill has no memory effects; the pid is that of our child's only child.
-                unsafe { libc::kill(self.pid.cast_signed(), libc::SIGKILL) };
-            }
-            // The process may have ended by itself; it is reaped in either case.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        if self.ended {
+            return;
         }
+        if self.pid != self.child.id() {
+            // SAFETY: kill has no memory effects; the pid is that of our child's only child.
+            unsafe { libc::kill(self.pid.cast_signed(), libc::SIGKILL) };
+            // The wrapper reaps its child and ends; killed at once, it would leave a zombie.
+            for _ in 0..200 {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // The process may have ended by itself; it is reaped in either case.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -166,9 +176,10 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> std::process::
     }
 }
 
-fn only_child(pid: u32) -> Option<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    let mut children = children.split_whitespace();
-    let first = children.next()?.parse().ok();
-    if children.next().is_some() { None } else { first }
+fn only_child(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+    let children: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    assert!(children.len() == 1, "pid {pid} has the children {children:?}, not one");
+    children[0]
 }

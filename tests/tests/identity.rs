@@ -38,7 +38,7 @@ fn a_program_that_only_its_own_mount_and_pid_namespace_sees() {
     unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
     unshare.arg("mount -t tmpfs none \"$1\" && cp \"$2\" \"$3\" && exec \"$3\" burn");
     unshare.arg("sh").args([&tmpfs, &Program::Pie.build(), &hidden]);
-    let target = Target::spawn(&mut unshare);
+    let target = Target::start_behind(&mut unshare);
     assert!(!hidden.exists(), "the program is not to be seen from here");
     let profile = record(&session, &target);
     Chain::of(Program::Pie).assert_in(&profile, target.pid());
