@@ -1,1 +1,35 @@
-//! T.
+//! Harness of the end-to-end tests: it builds programs with known stacks, runs the `profiler` binary over them as root
+//! and asks questions of the profiles that come out.
+//!
+//! A test of the harness's users reads: take [`Session::begin`], start a [`Target`], run [`Profiler`], [`Pprof::read`]
+//! what it wrote, compare with [`stats`]. Nothing here knows how the profiler works; what it may rely on is what users
+//! may rely on: the command line, the files and the JSON.
+//!
+//! The harness fails by panicking, with the command, its folder, its stdout and its stderr in the message.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test harness fails by panicking, and its message is the test's"
+)]
+
+pub mod bpf;
+pub mod chain;
+pub mod cpu;
+pub mod elf;
+pub mod folder;
+pub mod outcomes;
+pub mod pprof;
+pub mod pprof_tool;
+pub mod profiler;
+pub mod programs;
+pub mod session;
+pub mod stats;
+pub mod target;
+
+pub use outcomes::Summary;
+pub use pprof::{Frame, Pprof, Stack};
+pub use profiler::{Finished, Profiler, Running};
+pub use programs::Program;
+pub use session::Session;
+pub use target::Target;
