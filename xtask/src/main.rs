@@ -1,5 +1,6 @@
 //! `cargo xtask`: the chores of this repository that need more than cargo.
 
+mod bench;
 mod ebpf;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ enum Chore {
     /// Build the kernel-side object, or prove that the committed one is what the source builds.
     #[command(subcommand)]
     Ebpf(ebpf::Command),
+    /// Measure what profiling costs on this machine, beside a BPF program that only counts. Needs root.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().chore {
         Chore::Ebpf(command) => ebpf::run(&command),
+        Chore::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
