@@ -1,2 +1,42 @@
-//! X.
-fn main() {}
+//! `cargo xtask`: the chores of this repository that need more than cargo.
+
+mod bench;
+mod ebpf;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of this repository that need more than cargo.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand, Debug)]
+enum Chore {
+    /// Build the kernel-side object, or prove that the committed one is what the source builds.
+    #[command(subcommand)]
+    Ebpf(ebpf::Command),
+    /// Measure what profiling costs on this machine, beside a BPF program that only counts. Needs root.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = ebpf::run_as_rustc() {
+        return code;
+    }
+    let result = match Cli::parse().chore {
+        Chore::Ebpf(command) => ebpf::run(&command),
+        Chore::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -128,6 +128,8 @@ fn object_name(name: &str) -> [u8; 16] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ProgramType {
+    /// Filters a socket's packets; the type that every general helper is open to.
+    SocketFilter = 1,
     /// Runs on a perf event's overflow.
     PerfEvent = 7,
     /// Runs at a tracepoint with its raw arguments.

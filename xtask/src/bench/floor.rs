@@ -1,0 +1,55 @@
+//! The floor: a BPF program on the same event that only counts.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use aya::Ebpf;
+use aya::programs::PerfEvent;
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
+use serde::Serialize;
+
+use super::kernel;
+
+/// One run of the floor.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Measured {
+    /// Ticks on all CPUs.
+    pub(super) ticks: u64,
+    /// Time in the BPF program per tick.
+    pub(super) kernel_ns_per_sample: f64,
+    /// Kernel memory of its maps.
+    pub(super) map_bytes: u64,
+}
+
+/// The CPUs that get a clock.
+pub(super) fn online_cpus() -> Result<Vec<u32>> {
+    aya::util::online_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))
+}
+
+/// Runs the floor program on every CPU for that long.
+pub(super) fn measure(object: &[u8], rate: u64, length: Duration) -> Result<Measured> {
+    let mut bpf = Ebpf::load(object).context("cannot load the floor object")?;
+    let program: &mut PerfEvent =
+        bpf.program_mut("floor").context("the floor object has no program `floor`")?.try_into()?;
+    program.load().context("cannot load the floor program")?;
+    for cpu in online_cpus()? {
+        program.attach(
+            PerfEventConfig::Software(SoftwareEvent::CpuClock),
+            PerfEventScope::AllProcessesOneCpu { cpu },
+            SamplePolicy::Frequency(rate),
+            false,
+        )?;
+    }
+    let before = kernel::run_statistics(program.fd()?)?;
+    thread::sleep(length);
+    let during = kernel::run_statistics(program.fd()?)?.since(before);
+    let map_bytes = kernel::map_bytes(std::process::id());
+    Ok(Measured {
+        ticks: during.count,
+        kernel_ns_per_sample: during
+            .per_run()
+            .context("the floor program never ran: is the machine idle?")?,
+        map_bytes,
+    })
+}

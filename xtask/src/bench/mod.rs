@@ -1,0 +1,90 @@
+//! `cargo xtask bench`: what profiling costs, beside the floor of any sampler on this machine.
+//!
+//! The floor is a BPF program on the same perf event that only counts. Runs of floor and profiler alternate, so that a
+//! machine that gets slower or faster during the benchmark does so for both.
+
+mod floor;
+mod kernel;
+mod profiler;
+mod report;
+mod stats;
+mod workload;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::ebpf;
+use report::{Report, Row};
+use workload::Workload;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Seconds per run.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Runs of the floor and of the profiler at each rate.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Rates in samples per second and CPU.
+    #[arg(long, value_delimiter = ',', default_values_t = [99, 999])]
+    rates: Vec<u64>,
+    /// Write the figures, with those of every run, to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a markdown table for docs/benchmarks.md to this file.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// Runs `cargo xtask bench`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.runs == 0 || args.seconds == 0 || args.rates.is_empty() {
+        bail!("nothing to run: seconds, runs and rates must not be zero");
+    }
+    let workspace = ebpf::workspace()?;
+    let object = ebpf::object_path(&workspace, ebpf::Arch::host()?, "floor");
+    let object = fs::read(&object)
+        .with_context(|| format!("cannot read {}; run `cargo xtask ebpf build` first", object.display()))?;
+    let build = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--package", "profiler-user"])
+        .current_dir(&workspace)
+        .status()?;
+    if !build.success() {
+        bail!("the profiler does not build");
+    }
+    let binary = ebpf::target_dir(&workspace).join("release/profiler");
+    let scratch = tempfile::tempdir()?;
+    // Without the statistics every figure would be zero; they are on for as long as this lives.
+    let _statistics = kernel::enable_statistics()?;
+    let workload = Workload::start(scratch.path())?;
+    let length = Duration::from_secs(args.seconds);
+
+    let mut rows = Vec::new();
+    for &rate in &args.rates {
+        let mut row = Row::new(rate);
+        for run in 1..=args.runs {
+            eprintln!("{rate} Hz, run {run} of {}", args.runs);
+            row.floor.push(floor::measure(&object, rate, length)?);
+            row.profiler.push(profiler::measure(&binary, &scratch.path().join("out.pb.gz"), rate, length)?);
+        }
+        rows.push(row);
+    }
+    drop(workload);
+    let report =
+        Report { kernel: kernel::release(), cpus: floor::online_cpus()?.len(), seconds: args.seconds, rows };
+    print!("{}", report::text(&report));
+    if let Some(path) = &args.json {
+        fs::write(path, report::json(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &args.markdown {
+        fs::write(path, report::markdown(&report))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
