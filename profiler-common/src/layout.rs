@@ -95,14 +95,14 @@ pub struct CpuState {
     pub next_chunk: u64,
     /// The window in which a full table was last logged, plus one.
     pub logged_epoch: u64,
-    /// Frames and outcome of the walk under way. They pass through memory so that the verifier forgets what it knew
-    /// of them and does not check all that follows once for each number of frames.
+    /// Frames and outcome of the walk under way. They pass through memory because the verifier does not follow values
+    /// there: it would check all that comes after a loop once for each number of rounds.
     pub walk: WalkResult,
     /// Where the stack is put together.
     pub words: [u64; MAX_WORDS],
 }
 
-/// Result of a user stack walk.
+/// State of a stack walk.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct WalkResult {
@@ -114,6 +114,8 @@ pub struct WalkResult {
     pub user_frames: u64,
     /// The [`Outcome`](crate::outcome::Outcome) as a number.
     pub outcome: u64,
+    /// Number of words of the whole stack, header included.
+    pub words: u64,
     /// Nonzero while a stored stack differs from the one in hand.
     pub difference: u64,
 }

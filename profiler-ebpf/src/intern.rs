@@ -8,15 +8,18 @@ use profiler_common::{
     stack::{CHUNK_WORDS, MAX_CHUNKS, MAX_WORDS, StackRef},
 };
 
-use crate::maps;
+use crate::{
+    maps,
+    walk::{hide, reveal},
+};
 
 /// How many places are tried for a stack whose hash is taken by another one.
 const ATTEMPTS: u64 = 4;
 
 /// Finds the stack in the scratch words in the arena, or puts it there.
 #[inline(always)]
-pub fn intern(stacks: &HashMap<u64, u32>, state: &mut CpuState, bank: u64, cpu: u32, words: u64, hash: u64) -> StackRef {
-    let chunks = words.div_ceil(CHUNK_WORDS as u64);
+pub fn intern(stacks: &HashMap<u64, u32>, state: &mut CpuState, bank: u64, cpu: u32) -> StackRef {
+    let hash = reveal(&state.walk.hash);
     let per_cpu = u64::from(maps::CHUNKS_PER_CPU.load());
     let mut stored = false;
     let mut place = 0_u32;
@@ -24,30 +27,30 @@ pub fn intern(stacks: &HashMap<u64, u32>, state: &mut CpuState, bank: u64, cpu: 
         let key = hash::probe(hash, attempt) & maps::HASH_MASK.load();
         // SAFETY: entries are only removed while their bank is not in use.
         if let Some(&found) = unsafe { stacks.get(key) } {
-            if same(state, found, chunks) {
+            if same(state, found) {
                 return StackRef(found);
             }
             continue;
         }
         if !stored {
-            if state.next_chunk + chunks > per_cpu {
+            if cpu >= maps::CPUS.load() || state.next_chunk + chunks(state) > per_cpu {
                 return StackRef::lost(Outcome::StackTableFull);
             }
             let part = bank * u64::from(maps::CPUS.load()) + u64::from(cpu);
             place = (part * per_cpu + state.next_chunk) as u32;
-            if !store(state, place, chunks) {
+            if !store(state, place) {
                 return StackRef::lost(Outcome::StackTableFull);
             }
             stored = true;
         }
         if stacks.insert(key, place, u64::from(BPF_NOEXIST)).is_ok() {
-            state.next_chunk += chunks;
+            state.next_chunk += chunks(state);
             return StackRef(place);
         }
         // Either the table is full, or another CPU was faster with this key: then its stack may be this one.
         // SAFETY: as above.
         match unsafe { stacks.get(key) } {
-            Some(&found) if same(state, found, chunks) => return StackRef(found),
+            Some(&found) if same(state, found) => return StackRef(found),
             Some(_) => {}
             None => return StackRef::lost(Outcome::StackTableFull),
         }
@@ -55,10 +58,17 @@ pub fn intern(stacks: &HashMap<u64, u32>, state: &mut CpuState, bank: u64, cpu: 
     StackRef::lost(Outcome::StackCollision)
 }
 
+/// Chunks of the stack in the scratch words. Read anew for each loop, for the verifier's sake.
+#[inline(always)]
+fn chunks(state: &CpuState) -> u64 {
+    reveal(&state.walk.words).div_ceil(CHUNK_WORDS as u64)
+}
+
 /// Whether the stack at `place` is the one in the scratch words. Its chunk count is part of its header.
 #[inline(always)]
-fn same(state: &mut CpuState, place: u32, chunks: u64) -> bool {
-    state.walk.difference = 0;
+fn same(state: &mut CpuState, place: u32) -> bool {
+    let chunks = chunks(state);
+    hide(&mut state.walk.difference, 0);
     for chunk in 0..MAX_CHUNKS {
         if chunk as u64 >= chunks {
             break;
@@ -71,17 +81,17 @@ fn same(state: &mut CpuState, place: u32, chunks: u64) -> bool {
             difference |= stored[word] ^ state.words[(chunk * CHUNK_WORDS + word) & (MAX_WORDS - 1)];
         }
         if difference != 0 {
-            state.walk.difference = 1;
+            hide(&mut state.walk.difference, 1);
             break;
         }
     }
-    // SAFETY: a plain field; volatile because the value must come from memory, where the verifier does not follow it.
-    unsafe { core::ptr::read_volatile(&raw const state.walk.difference) == 0 }
+    reveal(&state.walk.difference) == 0
 }
 
 /// Copies the scratch words to the arena.
 #[inline(always)]
-fn store(state: &CpuState, place: u32, chunks: u64) -> bool {
+fn store(state: &CpuState, place: u32) -> bool {
+    let chunks = chunks(state);
     for chunk in 0..MAX_CHUNKS {
         if chunk as u64 >= chunks {
             break;

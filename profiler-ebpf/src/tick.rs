@@ -15,6 +15,7 @@ use profiler_common::{
     hash,
     layout::{CpuState, FirstSight, NO_EXEC_ID, ProcessInfo, ProcessKey, SampleKey},
     outcome::Outcome,
+    stack::MAX_KERNEL_FRAMES,
 };
 
 use crate::{arch, intern, maps, task::Task, walk};
@@ -82,32 +83,40 @@ fn sample(ctx: &PerfEventContext, state: &mut CpuState, epoch: u64) -> Outcome {
     }
     announce(&process, leader, state);
 
-    let (words, hash, outcome) = take_stack(ctx, task, state);
+    let outcome = take_stack(ctx, task, state);
     let thread_name = bpf_get_current_comm().unwrap_or_default();
-    if epoch & 1 == 0 {
-        record(ctx, state, epoch, &maps::STACKS_0, &maps::COUNTS_0, process, thread_name, (words, hash, outcome))
-    } else {
-        record(ctx, state, epoch, &maps::STACKS_1, &maps::COUNTS_1, process, thread_name, (words, hash, outcome))
+    let (stacks, counts) =
+        if epoch & 1 == 0 { (&maps::STACKS_0, &maps::COUNTS_0) } else { (&maps::STACKS_1, &maps::COUNTS_1) };
+    // SAFETY: the helper takes no arguments and has no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let stack = intern::intern(stacks, state, epoch & 1, cpu);
+    let key = SampleKey { process, thread_name, stack, reserved: 0 };
+    if !add(counts, &key) {
+        count_lost(ctx, state, epoch, &process);
+        return Outcome::CountTableFull;
+    }
+    match stack.chunk() {
+        Ok(_) => outcome,
+        Err(lost) => lost,
     }
 }
 
-/// Puts the stack into the scratch words; gives its number of words, its hash and how the walk ended.
+/// Puts the stack into the scratch words; gives how the walk ended.
 #[inline(always)]
-fn take_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) -> (u64, u64, Outcome) {
-    state.walk.hash = hash::SEED;
-    state.walk.kernel_frames = 0;
-    state.walk.user_frames = 0;
-    state.walk.outcome = Outcome::Complete as u64;
+fn take_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) -> Outcome {
+    walk::hide(&mut state.walk.hash, hash::SEED);
+    walk::hide(&mut state.walk.kernel_frames, 0);
+    walk::hide(&mut state.walk.user_frames, 0);
+    walk::hide(&mut state.walk.outcome, Outcome::Complete as u64);
     // SAFETY: the kernel passes a valid context; its registers lie at its start, and the verifier turns the loads
     // into loads from the interrupted registers.
     let regs: &pt_regs = unsafe { &*ctx.ctx.cast::<pt_regs>() };
     let mut leaf_is_return = false;
-    let mut kernel_too_deep = false;
     if arch::in_user_mode(regs) {
         let regs = arch::user_part(regs);
         walk::user(&regs, state);
     } else {
-        kernel_too_deep = walk::kernel(ctx, state);
+        walk::kernel(ctx, state);
         if task.has_user_memory()
             && let Some(regs) = task.user_registers()
             && arch::in_user_mode(&regs)
@@ -116,46 +125,24 @@ fn take_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) -> (u64,
             walk::user(&regs, state);
         }
     }
-    // SAFETY: a plain field; volatile because the verifier is not to know the value.
-    let walked = unsafe { core::ptr::read_volatile(&raw const state.walk.outcome) };
-    let outcome = match walked {
+    let outcome = match walk::reveal(&state.walk.outcome) {
         1 => Outcome::TooDeep,
         2 => Outcome::UnreadableMemory,
         3 => Outcome::LostChain,
         4 => Outcome::Compat32,
-        _ if kernel_too_deep => Outcome::KernelTooDeep,
+        _ if walk::reveal(&state.walk.kernel_frames) >= MAX_KERNEL_FRAMES as u64 => Outcome::KernelTooDeep,
         _ => Outcome::Complete,
     };
-    let (words, hash) = walk::finish(state, outcome, leaf_is_return);
-    (words, hash, outcome)
+    walk::finish(state, outcome, leaf_is_return);
+    outcome
 }
 
+/// Says that a sample found no room: once a window in the log, always in its process's counter.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "everything a sample consists of, in one inlined function")]
-fn record(
-    ctx: &PerfEventContext,
-    state: &mut CpuState,
-    epoch: u64,
-    stacks: &HashMap<u64, u32>,
-    counts: &HashMap<SampleKey, u64>,
-    process: ProcessKey,
-    thread_name: [u8; 16],
-    (words, hash, outcome): (u64, u64, Outcome),
-) -> Outcome {
-    // SAFETY: the helper takes no arguments and has no precondition.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let stack = intern::intern(stacks, state, epoch & 1, cpu as u32, words, hash);
-    let outcome = match stack.chunk() {
-        Ok(_) => outcome,
-        Err(lost) => lost,
-    };
-    let key = SampleKey { process, thread_name, stack, reserved: 0 };
-    if add(counts, &key) {
-        return outcome;
-    }
+fn count_lost(ctx: &PerfEventContext, state: &mut CpuState, epoch: u64, process: &ProcessKey) {
     if state.logged_epoch != epoch + 1 {
         state.logged_epoch = epoch + 1;
-        warn!(ctx, "the count table of this window is full on CPU {}: samples are lost", cpu as u32);
+        warn!(ctx, "the count table of this window is full: samples are lost");
     }
     if let Some(info) = maps::PROCESSES.get_ptr_mut(process) {
         // SAFETY: the map gave a valid pointer to a whole value.
@@ -163,7 +150,6 @@ fn record(
         // SAFETY: as above; the field is only ever added to.
         unsafe { add_one(lost) };
     }
-    Outcome::CountTableFull
 }
 
 /// Adds one to a count. A zero is inserted first where there is none, so that CPUs that are here at the same time

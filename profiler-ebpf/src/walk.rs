@@ -32,27 +32,36 @@ fn masked(index: u64) -> usize {
     (index & (MAX_WORDS as u64 - 1)) as usize
 }
 
-/// Makes the verifier forget what it knows of a number, so that paths which differ only in it are checked once.
+/// Puts a number where the verifier loses sight of it.
+///
+/// It tracks what it knows of registers, so code after a loop is checked again for each number of rounds that the
+/// loop can have had, as long as a register still tells them apart. What went through a map's memory is any number.
 #[inline(always)]
-fn launder(place: &mut u64, value: u64) -> u64 {
+pub fn hide(place: &mut u64, value: u64) {
     // SAFETY: `place` is a valid reference; volatile keeps the compiler from carrying the value around the memory.
     unsafe { core::ptr::write_volatile(place, value) };
-    // SAFETY: as above.
+}
+
+/// Reads a hidden number: nothing is known of it.
+#[inline(always)]
+pub fn reveal(place: &u64) -> u64 {
+    // SAFETY: `place` is a valid reference; volatile keeps the compiler from reusing an earlier read.
     unsafe { core::ptr::read_volatile(place) }
 }
 
-/// Takes the kernel stack of a tick that hit kernel mode. Returns whether it had more frames than are kept.
+/// Takes the kernel stack of a tick that hit kernel mode.
 ///
 /// The kernel unwinds itself with its own tables (ORC) or frame pointers.
 #[inline(always)]
-pub fn kernel(ctx: &PerfEventContext, state: &mut CpuState) -> bool {
+pub fn kernel(ctx: &PerfEventContext, state: &mut CpuState) {
     let bytes = MAX_KERNEL_FRAMES * size_of::<u64>();
     // SAFETY: the words after the header have room for that many bytes: MAX_WORDS is larger by more than one.
     let buffer = unsafe { state.words.as_mut_ptr().add(1) };
     // SAFETY: the context is the one the kernel passed in, and the buffer is valid for `bytes`.
     let taken = unsafe { bpf_get_stack(ctx.ctx.cast(), buffer.cast(), bytes as u32, 0) };
     let frames = if taken < 0 { 0 } else { taken as u64 / 8 };
-    let frames = launder(&mut state.walk.kernel_frames, frames);
+    hide(&mut state.walk.kernel_frames, frames);
+    let frames = reveal(&state.walk.kernel_frames);
     let mut hash = state.walk.hash;
     for index in 0..MAX_KERNEL_FRAMES as u64 {
         if index >= frames {
@@ -60,20 +69,19 @@ pub fn kernel(ctx: &PerfEventContext, state: &mut CpuState) -> bool {
         }
         hash = hash::mix(hash, state.words[1 + index as usize]);
     }
-    state.walk.hash = hash;
-    frames >= MAX_KERNEL_FRAMES as u64
+    hide(&mut state.walk.hash, hash);
 }
 
 /// Walks the user stack from these registers, appending to the kernel frames that are already there.
 #[inline(always)]
 pub fn user(regs: &pt_regs, state: &mut CpuState) {
     if arch::is_32bit(regs) {
-        state.walk.outcome = Outcome::Compat32 as u64;
+        hide(&mut state.walk.outcome, Outcome::Compat32 as u64);
         return;
     }
-    let base = 1 + state.walk.kernel_frames;
+    let base = 1 + reveal(&state.walk.kernel_frames);
     let mut registers = arch::registers(regs);
-    let mut hash = hash::mix(state.walk.hash, registers.pc);
+    let mut hash = hash::mix(reveal(&state.walk.hash), registers.pc);
     state.words[masked(base)] = registers.pc;
     let mut outcome = Outcome::TooDeep;
     let mut frames = 1_u64;
@@ -99,21 +107,23 @@ pub fn user(regs: &pt_regs, state: &mut CpuState) {
             }
         }
     }
-    state.walk.hash = hash;
-    launder(&mut state.walk.user_frames, frames);
-    launder(&mut state.walk.outcome, outcome as u64);
+    hide(&mut state.walk.hash, hash);
+    hide(&mut state.walk.user_frames, frames);
+    hide(&mut state.walk.outcome, outcome as u64);
 }
 
-/// Writes the header and clears the rest of the last chunk. Returns the number of words and the final hash.
+/// Writes the header and clears the rest of the last chunk.
 #[inline(always)]
-pub fn finish(state: &mut CpuState, outcome: Outcome, leaf_is_return: bool) -> (u64, u64) {
-    let header = Header::new(state.walk.kernel_frames, state.walk.user_frames, outcome, leaf_is_return);
+pub fn finish(state: &mut CpuState, outcome: Outcome, leaf_is_return: bool) {
+    let (kernel, user) = (reveal(&state.walk.kernel_frames), reveal(&state.walk.user_frames));
+    let header = Header::new(kernel, user, outcome, leaf_is_return);
     state.words[0] = header.0;
-    let words = 1 + state.walk.kernel_frames + state.walk.user_frames;
+    let words = 1 + kernel + user;
     // Whole chunks are copied and compared, so what lies behind the last frame must not differ by accident.
     for extra in 0..7 {
         state.words[masked(words + extra)] = 0;
     }
-    (words, hash::mix(state.walk.hash, header.0))
+    hide(&mut state.walk.words, words);
+    let hash = hash::mix(reveal(&state.walk.hash), header.0);
+    hide(&mut state.walk.hash, hash);
 }
-

@@ -212,6 +212,7 @@ fn missing_map(name: &str) -> Error {
 pub(super) fn program_error(name: &str, error: ProgramError) -> Error {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
+            let _ = std::fs::write("/tmp/verifier.log", verifier_log.to_string());
             tracing::info!("verifier's log of {name}:\n{verifier_log}");
             from_io(name, io_error)
         }

@@ -15,8 +15,7 @@ pub(super) struct Args {
 
 /// Runs `profiler doctor`: exit code 0 when the profiler can run on this host, 2 when not.
 pub(super) fn run(args: &Args) -> Outcome {
-    // The closure is where capture will load the profiler's own programs.
-    let report = doctor::examine(|| Ok(()));
+    let report = doctor::examine(|| crate::capture::check_load().map_err(|error| error.to_string()));
     if args.json {
         println!("{}", render::json(&report).map_err(|error| Failure::WhileRunning(error.into()))?);
     } else {
