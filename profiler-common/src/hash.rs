@@ -36,7 +36,11 @@ mod tests {
     #[test]
     fn a_million_similar_stacks_have_distinct_hashes() {
         let mut hashes: Vec<u64> = (0..1_000_000_u64)
-            .map(|i| [0x5555_5555_0000 + i % 1000, 0x7fff_0000_0000 + i / 1000].iter().fold(SEED, |h, &w| mix(h, w)))
+            .map(|i| {
+                [0x5555_5555_0000 + i % 1000, 0x7fff_0000_0000 + i / 1000]
+                    .iter()
+                    .fold(SEED, |h, &w| mix(h, w))
+            })
             .collect();
         hashes.sort_unstable();
         hashes.dedup();

@@ -67,13 +67,25 @@ pub struct FirstSight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Selected {
-    /// Start time as in [`ProcessKey::start_ns`]; a process with this pid and another start is another process.
+    /// Start time as in [`ProcessKey::start_ns`], of which only the precision of [`same_start`] counts; a process with
+    /// this pid and another start is another process.
     pub start_ns: u64,
     /// Samples of this image are left out: the one that a command's process has before it executes the command.
     /// [`NO_EXEC_ID`] where all images count.
     pub skip_exec_id: u32,
     /// 1 where the children of the process are to be sampled, too; else 0.
     pub with_children: u32,
+}
+
+/// Nanoseconds in which start times are compared: /proc gives them in clock ticks of 10 ms (USER_HZ is 100 on all
+/// architectures that the profiler knows; fs/proc/array.c).
+pub const START_TICK_NS: u64 = 10_000_000;
+
+/// Whether two start times are one, as far as /proc can tell.
+#[inline(always)]
+#[must_use]
+pub const fn same_start(a_ns: u64, b_ns: u64) -> bool {
+    a_ns / START_TICK_NS == b_ns / START_TICK_NS
 }
 
 /// No such exec id.

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
-use profiler_common::layout::{NO_EXEC_ID, Selected};
+use profiler_common::layout::{NO_EXEC_ID, Selected, same_start};
 
 use crate::{maps, task::Task};
 
@@ -26,7 +26,7 @@ fn follow(parent: Task, child: Task) -> Option<()> {
     }
     // SAFETY: an entry that is removed meanwhile belongs to a process that is gone, and a parent is not gone.
     let selected = unsafe { maps::SELECTED.get(parent_pid) }?;
-    if selected.with_children == 0 || selected.start_ns != parent.leader()?.start_ns()? {
+    if selected.with_children == 0 || !same_start(selected.start_ns, parent.leader()?.start_ns()?) {
         return None;
     }
     let entry = Selected { start_ns: child.start_ns()?, skip_exec_id: NO_EXEC_ID, with_children: 1 };
@@ -49,7 +49,7 @@ fn forget(task: Task) -> Option<()> {
     // SAFETY: the entry is copied at once.
     let selected = unsafe { maps::SELECTED.get(pid) }?;
     // The pid may have been given to a new process already.
-    if selected.start_ns != task.start_ns()? {
+    if !same_start(selected.start_ns, task.start_ns()?) {
         return None;
     }
     maps::SELECTED.remove(pid).ok()

@@ -13,9 +13,9 @@ use crate::{
     task::{Task, read_kernel},
 };
 
-/// Element 0: the offset that was found, 0 for none.
+/// Element 0: the offset that was found, 0 for none. Element 1: the calling process's exec id.
 #[map]
-static MEASURED: Array<u64> = Array::with_max_entries(1, 0);
+static MEASURED: Array<u64> = Array::with_max_entries(2, 0);
 
 /// Sizes of kernel stacks: 8 to 128 KiB, by architecture, page size and sanitizers.
 const STACK_SIZES: [u64; 5] = [1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17];
@@ -38,6 +38,7 @@ pub fn measure(ctx: RawTracePointContext) -> i32 {
                 && arch::is_bpf_call(&regs, attr)
             {
                 let _ = MEASURED.set(0, offset, 0);
+                let _ = MEASURED.set(1, u64::from(Task::current().exec_id().unwrap_or(0)), 0);
                 return 0;
             }
         }

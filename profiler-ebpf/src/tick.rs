@@ -13,7 +13,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use profiler_common::{
     hash,
-    layout::{CpuState, FirstSight, NO_EXEC_ID, ProcessInfo, ProcessKey, SampleKey},
+    layout::{CpuState, FirstSight, NO_EXEC_ID, ProcessInfo, ProcessKey, SampleKey, same_start},
     outcome::Outcome,
     stack::MAX_KERNEL_FRAMES,
 };
@@ -210,7 +210,7 @@ fn is_selected(process: &ProcessKey) -> bool {
     // SAFETY: an entry that is removed meanwhile belongs to a process that is gone.
     match unsafe { maps::SELECTED.get(process.pid) } {
         Some(selected) => {
-            selected.start_ns == process.start_ns
+            same_start(selected.start_ns, process.start_ns)
                 && (selected.skip_exec_id == NO_EXEC_ID || selected.skip_exec_id != process.exec_id)
         }
         None => false,

@@ -5,7 +5,11 @@
 pub mod capture;
 pub mod cli;
 pub mod doctor;
+pub mod export;
+pub mod pipeline;
+pub mod process;
 pub mod profile;
 pub mod report;
-pub mod sys;
 pub mod source;
+pub mod symbol;
+pub mod sys;

@@ -18,7 +18,9 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let btf = Btf::parse(&bytes).ok_or(Error::BtfField("header"))?;
     let task = btf.find_struct("task_struct").ok_or(Error::BtfField("task_struct"))?;
     let offset = |field: &'static str, error: &'static str| {
-        btf.member_offset(task, field, 0).and_then(|bits| u32::try_from(bits / 8).ok()).ok_or(Error::BtfField(error))
+        btf.member_offset(task, field, 0)
+            .and_then(|bits| u32::try_from(bits / 8).ok())
+            .ok_or(Error::BtfField(error))
     };
     Ok(TaskLayout {
         tgid: offset("tgid", "task_struct.tgid")?,
@@ -124,11 +126,11 @@ impl<'a> Btf<'a> {
 fn tail_bytes(entry: Type) -> Option<usize> {
     let count = entry.members();
     Some(match entry.kind() {
-        1 | 14 | 17 => 4,               // int, variable, declaration tag
-        2 | 7..=12 | 16 | 18 => 0,      // pointer, forward, typedef, qualifiers, function, float, type tag
-        3 => 12,                        // array
+        1 | 14 | 17 => 4,                       // int, variable, declaration tag
+        2 | 7..=12 | 16 | 18 => 0, // pointer, forward, typedef, qualifiers, function, float, type tag
+        3 => 12,                   // array
         STRUCT | UNION | 15 | 19 => count * 12, // and data section, 64-bit enum
-        6 | 13 => count * 8,            // enum, function prototype
+        6 | 13 => count * 8,       // enum, function prototype
         _ => return None,
     })
 }
@@ -145,7 +147,8 @@ mod tests {
     #[test]
     fn the_running_kernel_has_all_fields_at_distinct_places() {
         let layout = task_layout().unwrap();
-        let mut offsets = [layout.tgid, layout.pid, layout.mm, layout.stack, layout.comm, layout.group_leader];
+        let mut offsets =
+            [layout.tgid, layout.pid, layout.mm, layout.stack, layout.comm, layout.group_leader];
         offsets.sort_unstable();
         assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{layout:?}");
         assert_eq!(layout.tgid, layout.pid + 4);

@@ -109,7 +109,8 @@ impl Drain {
             }
             announcements_lost += words(state).nth(2 * OUTCOMES).unwrap_or(0);
         }
-        for ((outcome, total), counted) in window.outcomes.iter_mut().zip(totals).zip(&mut self.counted[bank]) {
+        for ((outcome, total), counted) in window.outcomes.iter_mut().zip(totals).zip(&mut self.counted[bank])
+        {
             *outcome = total.saturating_sub(*counted);
             *counted = total;
         }
@@ -215,7 +216,9 @@ fn take_batches(map: &Map<'_>, each: &mut impl FnMut(&[u8], &[u8])) -> io::Resul
                 }
             }
             // One hash bucket holds more than the buffers: it comes whole or not at all.
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && entries < map.max_entries() as usize => {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOSPC) && entries < map.max_entries() as usize =>
+            {
                 entries *= 2;
                 keys.resize(entries * map.key_len(), 0);
                 values.resize(entries * map.value_len(), 0);
@@ -275,14 +278,7 @@ impl Arena {
         let words = chunks * CHUNK_WORDS;
         // SAFETY: a new mapping at an address of the kernel's choice; nothing existing is touched.
         let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                words * 8,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
+            libc::mmap(std::ptr::null_mut(), words * 8, libc::PROT_READ, libc::MAP_SHARED, fd.as_raw_fd(), 0)
         };
         if address == libc::MAP_FAILED {
             let source = io::Error::last_os_error();

@@ -23,10 +23,14 @@ pub enum Error {
     )]
     NoBtf(io::Error),
     /// The kernel's type information lacks what is needed.
-    #[error("the kernel's type information has no usable {0}: this kernel is not supported, please report it with the output of `uname -r`")]
+    #[error(
+        "the kernel's type information has no usable {0}: this kernel is not supported, please report it with the output of `uname -r`"
+    )]
     BtfField(&'static str),
     /// The BPF object could not be loaded.
-    #[error("the kernel did not take the BPF program {program} ({source}): `-v` shows the verifier's reasons, `profiler doctor` what this kernel lacks")]
+    #[error(
+        "the kernel did not take the BPF program {program} ({source}): `-v` shows the verifier's reasons, `profiler doctor` what this kernel lacks"
+    )]
     Load {
         /// Name of the program or map.
         program: String,
@@ -37,10 +41,14 @@ pub enum Error {
     #[error("the BPF object cannot be set up ({0}): `profiler doctor` shows what this kernel lacks")]
     Object(String),
     /// The measurement of the user registers' place found nothing.
-    #[error("the user registers of a thread were not found on its kernel stack: this kernel is not supported, please report it with the output of `uname -r`")]
+    #[error(
+        "the user registers of a thread were not found on its kernel stack: this kernel is not supported, please report it with the output of `uname -r`"
+    )]
     NoUserRegisters,
     /// A perf event could not be opened for another reason than privilege.
-    #[error("no cpu-clock event can be opened on CPU {cpu} ({source}): perf events may be compiled out or limited by kernel.perf_event_max_sample_rate; `profiler doctor` shows more")]
+    #[error(
+        "no cpu-clock event can be opened on CPU {cpu} ({source}): perf events may be compiled out or limited by kernel.perf_event_max_sample_rate; `profiler doctor` shows more"
+    )]
     Event {
         /// The CPU.
         cpu: u32,

@@ -53,7 +53,12 @@ impl Hotplug {
         loop {
             // SAFETY: the buffer is writable for its length.
             let read = unsafe {
-                libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+                libc::recv(
+                    self.socket.as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    libc::MSG_DONTWAIT,
+                )
             };
             let Some(message) = usize::try_from(read).ok().and_then(|len| buffer.get(..len)) else {
                 return events;

@@ -14,11 +14,8 @@ use profiler_common::layout::{Selected, TaskLayout};
 use tokio::sync::mpsc;
 
 use super::{
-    Capture, Error, Options, Sizes, Window, btf,
-    clocks::Clocks,
-    drain::Drain,
-    error::is_permission,
-    measure, thread,
+    Capture, Error, Options, Sizes, Window, btf, clocks::Clocks, drain::Drain, error::is_permission, measure,
+    thread,
 };
 use crate::sys;
 
@@ -26,7 +23,8 @@ use crate::sys;
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../profiler-ebpf/object/x86_64/profiler.bpf.o"));
+static ALIGNED: &Aligned<[u8]> =
+    &Aligned(*include_bytes!("../../../profiler-ebpf/object/x86_64/profiler.bpf.o"));
 
 /// The BPF object as it is built from profiler-ebpf.
 static OBJECT: &[u8] = &ALIGNED.0;
@@ -36,11 +34,15 @@ pub struct Session {
     ebpf: Ebpf,
     options: Options,
     sizes: Sizes,
+    own_exec_id: u32,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("options", &self.options).field("sizes", &self.sizes).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("options", &self.options)
+            .field("sizes", &self.sizes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +57,8 @@ impl Session {
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1 };
         let mut probe = load_object(&options, &tiny, &layout)?;
-        layout.user_registers = measure::user_registers(&mut probe)?;
+        let measured = measure::run(&mut probe)?;
+        layout.user_registers = measured.user_registers;
         drop(probe);
         let cpus = sys::cpus::present().map_err(Error::system("reading the list of CPUs"))?;
         let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
@@ -63,13 +66,19 @@ impl Session {
         let mut ebpf = load_object(&options, &sizes, &layout)?;
         let tick: &mut PerfEvent = program(&mut ebpf, "on_tick")?;
         tick.load().map_err(|error| program_error("on_tick", error))?;
-        Ok(Self { ebpf, options, sizes })
+        Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
 
     /// The sizes of the maps.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    /// The exec id of this process, which a child has, too, until it executes something.
+    #[must_use]
+    pub fn own_exec_id(&self) -> u32 {
+        self.own_exec_id
     }
 
     /// Takes the stream of announcements: [`FirstSight`](profiler_common::layout::FirstSight) messages.
@@ -212,7 +221,6 @@ fn missing_map(name: &str) -> Error {
 pub(super) fn program_error(name: &str, error: ProgramError) -> Error {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            let _ = std::fs::write("/tmp/verifier.log", verifier_log.to_string());
             tracing::info!("verifier's log of {name}:\n{verifier_log}");
             from_io(name, io_error)
         }
@@ -235,7 +243,9 @@ pub(super) fn map_error(error: MapError) -> Error {
         MapError::CreateError { io_error, .. } if is_permission(&io_error) => {
             Error::NotPermitted { what: "to create a BPF map", source: io_error }
         }
-        MapError::SyscallError(error) => Error::System { what: "a BPF map operation", source: error.io_error },
+        MapError::SyscallError(error) => {
+            Error::System { what: "a BPF map operation", source: error.io_error }
+        }
         other => Error::Object(other.to_string()),
     }
 }

@@ -32,8 +32,16 @@ struct TestRun {
     cpu: u32,
 }
 
-/// How far above `task_struct.stack` the user registers lie. `ebpf` is an object loaded with the task layout.
-pub(super) fn user_registers(ebpf: &mut Ebpf) -> Result<u32, Error> {
+/// What was found out about the running kernel and this process.
+pub(super) struct Measured {
+    /// How far above `task_struct.stack` the user registers lie, bytes.
+    pub(super) user_registers: u32,
+    /// The exec id of this process, which its children have until they execute something.
+    pub(super) exec_id: u32,
+}
+
+/// Runs the measuring program. `ebpf` is an object loaded with the task layout.
+pub(super) fn run(ebpf: &mut Ebpf) -> Result<Measured, Error> {
     let program: &mut RawTracePoint = load::program(ebpf, "measure")?;
     program.load().map_err(|error| load::program_error("measure", error))?;
     let fd = program.fd().map_err(|error| load::program_error("measure", error))?.as_fd().as_raw_fd();
@@ -53,8 +61,10 @@ pub(super) fn user_registers(ebpf: &mut Ebpf) -> Result<u32, Error> {
     }
     let map = ebpf.map("MEASURED").ok_or_else(|| Error::Object("the map MEASURED is missing".to_owned()))?;
     let measured: Array<_, u64> = map.try_into().map_err(load::map_error)?;
-    match measured.get(&0, 0).map_err(load::map_error)? {
+    let get = |index: u32| measured.get(&index, 0).map_err(load::map_error);
+    let narrow = |number: u64| u32::try_from(number).map_err(|_| Error::NoUserRegisters);
+    match get(0)? {
         0 => Err(Error::NoUserRegisters),
-        offset => u32::try_from(offset).map_err(|_| Error::NoUserRegisters),
+        offset => Ok(Measured { user_registers: narrow(offset)?, exec_id: narrow(get(1)?)? }),
     }
 }

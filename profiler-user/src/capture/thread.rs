@@ -90,12 +90,7 @@ pub(super) fn start(
 }
 
 /// Waits for the end of the window; says whether it is the last one.
-fn wait(
-    end: Instant,
-    stop: &OwnedFd,
-    hotplug: Option<&Hotplug>,
-    clocks: &mut Clocks,
-) -> Result<bool, Error> {
+fn wait(end: Instant, stop: &OwnedFd, hotplug: Option<&Hotplug>, clocks: &mut Clocks) -> Result<bool, Error> {
     loop {
         let now = Instant::now();
         let Some(left) = end.checked_duration_since(now).filter(|left| !left.is_zero()) else {
@@ -104,8 +99,8 @@ fn wait(
         // Rounded up: waking a moment early would cost another round.
         let timeout = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
         let hotplug_fd = hotplug.map_or(-1, |hotplug| hotplug.as_fd().as_raw_fd());
-        let mut fds = [stop.as_raw_fd(), hotplug_fd]
-            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut fds =
+            [stop.as_raw_fd(), hotplug_fd].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // SAFETY: the array is valid for its length; a negative descriptor is skipped.
         let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
         if ready < 0 {

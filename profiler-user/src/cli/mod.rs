@@ -1,12 +1,19 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
+mod agent;
+mod capturing;
+mod command;
 mod doctor;
+mod logging;
 mod reading;
+mod record;
+mod recording;
 mod top;
+mod units;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 /// Shows, for every process on this host, which code the CPU time goes to.
 #[derive(Parser, Debug)]
@@ -14,13 +21,17 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Say more: -v for what the profiler does, -vv for debugging, with the kernel verifier's log.
+    /// Say more: -v for what the profiler does, with the kernel verifier's log; -vv for debugging.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Profile the host, some processes, or a command with its children, once.
+    Record(record::Args),
+    /// Profile the host for ever: one file per process and window.
+    Agent(agent::Args),
     /// Show the functions that the CPU time of one or more profiles went to.
     Top(top::Args),
     /// Show what this host offers and lacks for profiling, and how to mend it.
@@ -41,8 +52,14 @@ pub type Outcome = Result<ExitCode, Failure>;
 
 /// Parses the process's arguments, runs the subcommand and reports its failure as one sentence on stderr.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_arguments(&error),
+    };
+    logging::init(cli.verbose);
     let result = match cli.command {
+        Command::Record(args) => record::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
@@ -56,5 +73,51 @@ pub fn main() -> ExitCode {
             eprintln!("profiler: {error:#}");
             ExitCode::from(1)
         }
+    }
+}
+
+/// Help and version go out as clap has them; an error becomes one sentence.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        // A reader that is gone wants no more help.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    eprintln!("profiler: {}", sentence(&error.to_string()));
+    ExitCode::from(2)
+}
+
+/// The first paragraph of clap's report on one line, with its tip if it has one.
+fn sentence(report: &str) -> String {
+    let lines = report.lines().map(str::trim);
+    let mut parts: Vec<&str> = lines.clone().take_while(|line| !line.is_empty()).collect();
+    parts.extend(lines.filter(|line| line.starts_with("tip:")));
+    let text = parts.join(" ");
+    format!("{} (see `profiler --help`)", text.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        let error = Cli::try_parse_from(["profiler", "record", "-F", "1000"]).unwrap_err();
+        let text = sentence(&error.to_string());
+        assert!(!text.contains('\n') && text.contains("frequency") && text.contains("1000"), "{text}");
+        let error = Cli::try_parse_from(["profiler", "recrd"]).unwrap_err();
+        assert!(sentence(&error.to_string()).contains("record"));
     }
 }

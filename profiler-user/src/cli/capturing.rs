@@ -1,0 +1,153 @@
+//! What `record` and `agent` share: options of the capture, and running the pipeline.
+
+use std::{future::Future, io, time::Duration};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::{Failure, units};
+use crate::{
+    capture::{Capture, Options, Session},
+    pipeline::{Collector, Naming, QUEUE, Sink, collect},
+};
+
+/// Options of the capture.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct CaptureArgs {
+    /// Distinct stacks that a window has room for [default: as many as there are ticks in it].
+    #[arg(long, value_name = "STACKS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    max_stacks: Option<u32>,
+    /// Combinations of process, thread and stack that a window has room for [default: as many as ticks].
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    max_counts: Option<u32>,
+    /// Keep only these bits of a stack's hash, to force collisions in tests.
+    #[arg(long, hide = true, value_parser = hexadecimal)]
+    hash_mask: Option<u64>,
+    /// Drain maps entry by entry, as on kernels without batch operations.
+    #[arg(long, hide = true)]
+    no_batch: bool,
+}
+
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|error| error.to_string())
+}
+
+impl CaptureArgs {
+    /// The options for this frequency and window.
+    pub(super) fn options(&self, frequency_hz: u32, window: Duration) -> Options {
+        Options {
+            frequency_hz,
+            window,
+            select: false,
+            follow_children: false,
+            max_stacks: self.max_stacks,
+            max_counts: self.max_counts,
+            hash_mask: self.hash_mask.unwrap_or(u64::MAX),
+            no_batch: self.no_batch,
+        }
+    }
+}
+
+/// Parses `-F`; shared by both commands.
+pub(super) fn frequency(text: &str) -> Result<u32, String> {
+    units::frequency(text)
+}
+
+/// Loads the program, or says why not.
+pub(super) fn load(options: Options) -> Result<Session, Failure> {
+    raise_open_files();
+    Session::load(options).map_err(|error| Failure::CannotStart(error.into()))
+}
+
+/// A capture with the stages behind it.
+pub(super) struct Running<S> {
+    capture: Capture,
+    collector: Collector,
+    naming: Naming<S>,
+}
+
+impl<S: Sink> Running<S> {
+    /// Starts everything. Must be called within a tokio runtime.
+    pub(super) fn start(mut session: Session, sink: S) -> Result<Self, Failure> {
+        let start = || -> anyhow::Result<Self> {
+            let announcements = session.take_announcements()?;
+            let log = session
+                .take_log()
+                .inspect_err(|error| tracing::debug!("the BPF program has no log: {error}"))
+                .ok();
+            let (window_sender, windows) = mpsc::channel(QUEUE);
+            let (job_sender, jobs) = mpsc::channel(QUEUE);
+            let naming = Naming::start(jobs, host_name(), sink).context("cannot start the naming thread")?;
+            let collector = Collector::new(announcements, log, windows, job_sender)
+                .context("cannot watch the ring buffers")?;
+            let capture = session.start(window_sender)?;
+            Ok(Self { capture, collector, naming })
+        };
+        start().map_err(Failure::CannotStart)
+    }
+
+    /// Runs until `stop` comes true, and gives the sink back once it has had the last window.
+    pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<S, Failure> {
+        let Self { capture, collector, naming } = self;
+        let end = async {
+            collect(collector, &capture, stop).await.context("cannot watch the ring buffers")?;
+            capture.join().context("the capture ended early")?;
+            naming.join().context("the profiles are incomplete")
+        };
+        end.await.map_err(Failure::WhileRunning)
+    }
+}
+
+/// A runtime on this thread alone.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+        .map_err(Failure::CannotStart)
+}
+
+/// Comes true at SIGINT or SIGTERM.
+pub(super) fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// What every profile says of itself.
+pub(super) fn about(frequency_hz: u32, window: Duration) -> Vec<String> {
+    vec![
+        format!("profiler {}", env!("CARGO_PKG_VERSION")),
+        format!("host={}", host_name()),
+        format!("kernel={}", read_trimmed("/proc/sys/kernel/osrelease")),
+        format!("frequency={frequency_hz}Hz"),
+        format!("window={}s", window.as_secs_f64()),
+    ]
+}
+
+/// The host's name; empty where it cannot be read.
+pub(super) fn host_name() -> String {
+    read_trimmed("/proc/sys/kernel/hostname")
+}
+
+fn read_trimmed(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Every mapped file that was sampled stays open: use what the hard limit allows.
+fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is writable.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the struct is readable; a refusal leaves the limit as it is.
+    let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}

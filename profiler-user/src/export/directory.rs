@@ -1,0 +1,244 @@
+//! The agent's folder: `<YYYY-MM-DD>/<HHMMSS>Z/<process>-<pid>.cpu.pb.gz`, with bounds on age and size.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use time::{OffsetDateTime, macros::format_description};
+
+use super::file::{self, UNFINISHED, WriteError};
+use crate::profile::proto::Profile;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Windows older than this are removed.
+    pub age: Duration,
+    /// The oldest windows are removed above this many bytes.
+    pub bytes: u64,
+}
+
+/// A folder that holds profiles by window.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    retention: Retention,
+}
+
+impl Directory {
+    /// Opens the folder, makes it where it is missing, and removes what an interrupted run left unfinished.
+    ///
+    /// # Errors
+    /// When it cannot be made or written to.
+    pub fn open(root: &Path, retention: Retention) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let probe = root.join(format!("{UNFINISHED}{}", std::process::id()));
+        fs::write(&probe, b"")?;
+        fs::remove_file(&probe)?;
+        let directory = Self { root: root.to_owned(), retention };
+        for window in directory.windows()? {
+            remove_unfinished(&window);
+        }
+        Ok(directory)
+    }
+
+    /// Writes the profiles of a window that started at this time (nanoseconds since the Unix epoch): each with the
+    /// process's name and pid. Returns the number of files and what went wrong; one bad file does not stop the others.
+    pub fn write(&self, start_unix_ns: u64, profiles: &[(String, u32, Profile)]) -> (usize, Vec<WriteError>) {
+        if profiles.is_empty() {
+            return (0, Vec::new());
+        }
+        let folder = self.root.join(window_path(start_unix_ns));
+        if let Err(source) = fs::create_dir_all(&folder) {
+            return (0, vec![WriteError::Io { path: folder, source }]);
+        }
+        let mut taken = HashSet::new();
+        let mut errors = Vec::new();
+        let mut written = 0;
+        for (name, pid, profile) in profiles {
+            let path = folder.join(unique_name(name, *pid, &mut taken));
+            match file::write_profile(&path, profile) {
+                Ok(_) => written += 1,
+                Err(error) => errors.push(error),
+            }
+        }
+        (written, errors)
+    }
+
+    /// Removes windows that are too old or too much. Returns how many were removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn prune(&self, now: SystemTime) -> io::Result<usize> {
+        let mut windows = self.windows()?;
+        windows.sort();
+        let sizes: Vec<u64> = windows.iter().map(|window| size(window)).collect();
+        let mut total: u64 = sizes.iter().sum();
+        let oldest = now.checked_sub(self.retention.age).map(|time| window_path(unix_ns(time)));
+        let mut removed = 0;
+        // The newest window stays whatever its size.
+        for (window, size) in windows.iter().zip(sizes).take(windows.len().saturating_sub(1)) {
+            let too_old = oldest
+                .as_ref()
+                .is_some_and(|oldest| window.strip_prefix(&self.root).is_ok_and(|window| window < oldest));
+            if !too_old && total <= self.retention.bytes {
+                break;
+            }
+            fs::remove_dir_all(window)?;
+            total -= size;
+            removed += 1;
+            if let Some(day) = window.parent() {
+                // Only an empty day goes; another window in it is the usual reason for a refusal.
+                let _ = fs::remove_dir(day);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All window folders.
+    fn windows(&self) -> io::Result<Vec<PathBuf>> {
+        let mut windows = Vec::new();
+        for day in fs::read_dir(&self.root)? {
+            let day = day?;
+            if !day.file_type()?.is_dir() || !is_pattern(&day.file_name().to_string_lossy(), "dddd-dd-dd") {
+                continue;
+            }
+            for window in fs::read_dir(day.path())? {
+                let window = window?;
+                if is_pattern(&window.file_name().to_string_lossy(), "ddddddZ")
+                    && window.file_type()?.is_dir()
+                {
+                    windows.push(window.path());
+                }
+            }
+        }
+        Ok(windows)
+    }
+}
+
+/// Whether a name has this form, where `d` stands for a digit. Retention removes nothing else.
+fn is_pattern(name: &str, pattern: &str) -> bool {
+    name.len() == pattern.len()
+        && name.bytes().zip(pattern.bytes()).all(|(byte, pattern)| match pattern {
+            b'd' => byte.is_ascii_digit(),
+            other => byte == other,
+        })
+}
+
+/// `<YYYY-MM-DD>/<HHMMSS>Z` in UTC.
+fn window_path(start_unix_ns: u64) -> PathBuf {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(start_unix_ns))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let day = time.format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
+    let second = time.format(format_description!("[hour][minute][second]Z")).unwrap_or_default();
+    Path::new(&day).join(second)
+}
+
+fn unix_ns(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// `<process>-<pid>.cpu.pb.gz`, with a suffix where that was taken in this window.
+pub fn unique_name(process: &str, pid: u32, taken: &mut HashSet<String>) -> String {
+    let stem = format!("{}-{pid}", safe_name(process));
+    let mut name = format!("{stem}.cpu.pb.gz");
+    let mut next = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{stem}.{next}.cpu.pb.gz");
+        next += 1;
+    }
+    name
+}
+
+/// A process's name as part of a file name: letters, digits, `.`, `_`, `-`, `+` and `@` stay, all else becomes `_`,
+/// and so does a leading dot.
+#[must_use]
+pub fn safe_name(process: &str) -> String {
+    let mut name: String = process
+        .chars()
+        .take(64)
+        .map(|char| if char.is_ascii_alphanumeric() || "._-+@".contains(char) { char } else { '_' })
+        .collect();
+    if name.is_empty() || name.starts_with(['.', '-']) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+fn remove_unfinished(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            match fs::remove_file(entry.path()) {
+                Ok(()) => tracing::info!("removed the unfinished file {}", entry.path().display()),
+                Err(error) => tracing::warn!("{} cannot be removed: {error}", entry.path().display()),
+            }
+        }
+    }
+    // A window that was killed before its first file was done.
+    let _ = fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_and_unique() {
+        assert_eq!(safe_name("kworker/0:1-mm"), "kworker_0_1-mm");
+        assert_eq!(safe_name("../../etc/passwd"), "_.._.._etc_passwd");
+        assert_eq!(safe_name(""), "_");
+        let mut taken = HashSet::new();
+        assert_eq!(unique_name("a", 1, &mut taken), "a-1.cpu.pb.gz");
+        assert_eq!(unique_name("a", 1, &mut taken), "a-1.2.cpu.pb.gz");
+        assert_eq!(unique_name("a", 1, &mut taken), "a-1.3.cpu.pb.gz");
+    }
+
+    #[test]
+    fn a_window_has_its_start_in_utc_as_its_path() {
+        assert_eq!(window_path(1_795_478_399_999_999_999), Path::new("2026-11-23/235959Z"));
+    }
+
+    fn window(root: &Path, name: &str, bytes: usize) {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::write(root.join(name).join("a-1.cpu.pb.gz"), vec![0; bytes]).unwrap();
+    }
+
+    #[test]
+    fn the_oldest_windows_go_first_and_foreign_files_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let retention = Retention { age: Duration::from_secs(86_400), bytes: 250 };
+        let directory = Directory::open(root.path(), retention).unwrap();
+        for name in ["2026-11-01/000000Z", "2026-11-23/100000Z", "2026-11-23/110000Z", "2026-11-23/120000Z"] {
+            window(root.path(), name, 100);
+        }
+        window(root.path(), "mine/100000Z", 1000);
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200);
+        assert_eq!(directory.prune(noon).unwrap(), 2);
+        assert!(!root.path().join("2026-11-01").exists());
+        assert!(!root.path().join("2026-11-23/100000Z").exists());
+        assert!(root.path().join("2026-11-23/110000Z").exists());
+        assert!(root.path().join("mine/100000Z").exists());
+    }
+
+    #[test]
+    fn leftovers_are_removed_at_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let retention = Retention { age: Duration::from_secs(86_400), bytes: 1 << 20 };
+        window(root.path(), "2026-11-23/100000Z", 1);
+        let leftover = root.path().join("2026-11-23/100000Z/.unfinished-7-b.cpu.pb.gz");
+        fs::write(&leftover, b"torn").unwrap();
+        Directory::open(root.path(), retention).unwrap();
+        assert!(!leftover.exists());
+        assert!(root.path().join("2026-11-23/100000Z/a-1.cpu.pb.gz").exists());
+    }
+}

@@ -1,0 +1,4 @@
+//! Where finished profiles go.
+
+pub mod directory;
+pub mod file;

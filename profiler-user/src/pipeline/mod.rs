@@ -1,0 +1,63 @@
+//! Joins the stages: announcements and windows from the capture, processes, names, profiles, a sink.
+//!
+//! Three threads: the capturing one, which only drains; the collecting one, which looks at processes the moment they
+//! are announced; and the naming one, which may take its time. The queues between them hold two windows each: where
+//! naming falls behind, windows grow longer, and nothing piles up.
+
+mod collect;
+mod name;
+
+use std::sync::Arc;
+
+use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
+
+pub use collect::{Collector, collect};
+pub use name::Naming;
+
+use crate::{
+    capture::Window,
+    process::Process,
+    profile::{build::Span, proto::Profile},
+};
+
+/// Windows that wait between two stages at the most.
+pub const QUEUE: usize = 2;
+
+/// A window with the processes in it.
+#[derive(Debug)]
+pub struct Job {
+    /// The window.
+    pub window: Window,
+    /// Its processes, each once.
+    pub processes: Vec<(ProcessKey, Arc<Process>)>,
+}
+
+/// The profile of one process in one window.
+#[derive(Debug)]
+pub struct ProcessProfile {
+    /// The process.
+    pub key: ProcessKey,
+    /// Its name.
+    pub name: String,
+    /// Its profile, without comments.
+    pub profile: Profile,
+    /// Its samples by outcome.
+    pub outcomes: [u64; OUTCOMES],
+}
+
+/// A finished window.
+#[derive(Debug)]
+pub struct NamedWindow {
+    /// When and how it was taken.
+    pub span: Span,
+    /// All ticks by outcome.
+    pub outcomes: [u64; OUTCOMES],
+    /// One profile per process that was sampled, in no order.
+    pub profiles: Vec<ProcessProfile>,
+}
+
+/// What becomes of finished windows. Runs on the naming thread.
+pub trait Sink: Send + 'static {
+    /// Takes a window.
+    fn window(&mut self, window: NamedWindow);
+}

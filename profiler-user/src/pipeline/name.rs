@@ -1,0 +1,122 @@
+//! The naming stage: names all addresses of a window at once, builds one profile per process, feeds the sink.
+
+use std::{collections::HashMap, io, sync::Arc, thread::JoinHandle};
+
+use profiler_common::{
+    layout::ProcessKey,
+    outcome::{OUTCOMES, Outcome},
+};
+use tokio::sync::mpsc;
+
+use super::{Job, NamedWindow, ProcessProfile, Sink};
+use crate::{
+    capture::CountedStack,
+    process::{Area, Object, Process},
+    profile::build::{self, Names, Span, Subject, frames},
+    symbol::{Functions, KernelPlace, Namer},
+};
+
+/// The running stage.
+#[derive(Debug)]
+pub struct Naming<S> {
+    thread: JoinHandle<S>,
+}
+
+impl<S: Sink> Naming<S> {
+    /// Starts the thread. It ends when the last sender of jobs is gone.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(mut jobs: mpsc::Receiver<Job>, host: String, mut sink: S) -> io::Result<Self> {
+        let run = move || {
+            // Made here, for it must not move to another thread.
+            let mut namer = Namer::new();
+            while let Some(job) = jobs.blocking_recv() {
+                sink.window(name(&job, &host, &mut namer));
+            }
+            sink
+        };
+        Ok(Self { thread: std::thread::Builder::new().name("naming".to_owned()).spawn(run)? })
+    }
+
+    /// Waits for the end and gives the sink back.
+    ///
+    /// # Errors
+    /// When the thread panicked, which is a defect.
+    pub fn join(self) -> io::Result<S> {
+        self.thread.join().map_err(|_| io::Error::other("the naming thread panicked"))
+    }
+}
+
+impl Names for Namer {
+    fn functions(&mut self, object: u64, address: u64) -> Functions {
+        Namer::functions(self, object, address)
+    }
+
+    fn kernel(&mut self, address: u64) -> (KernelPlace, Functions) {
+        let (place, functions) = self.kernel_place(address);
+        (place, functions.map_or_else(|| Arc::from([]), Arc::clone))
+    }
+}
+
+/// Names a window.
+fn name(job: &Job, host: &str, namer: &mut Namer) -> NamedWindow {
+    let window = &job.window;
+    let mut rows: HashMap<ProcessKey, Vec<&CountedStack>> = HashMap::new();
+    for row in &window.rows {
+        rows.entry(row.process).or_default().push(row);
+    }
+    prepare(job, &rows, namer);
+    let span = Span {
+        start_unix_ns: window.start_unix_ns,
+        duration_ns: window.duration_ns,
+        period_ns: window.period_ns,
+    };
+    let mut profiles = Vec::with_capacity(job.processes.len());
+    for (key, process) in &job.processes {
+        let rows = rows.remove(key).unwrap_or_default();
+        let mut outcomes = [0; OUTCOMES];
+        for row in &rows {
+            outcomes[build::outcome(row, &window.stacks) as usize] += row.count;
+        }
+        outcomes[Outcome::CountTableFull as usize] += window.lost.get(key).copied().unwrap_or(0);
+        let subject = Subject { process, pid: key.pid, host };
+        profiles.push(ProcessProfile {
+            key: *key,
+            name: process.name.clone(),
+            profile: build::build(span, subject, rows.into_iter(), &window.stacks, namer),
+            outcomes,
+        });
+    }
+    NamedWindow { span, outcomes: window.outcomes, profiles }
+}
+
+/// Has all addresses of the window named, each object in one batch.
+fn prepare(job: &Job, rows: &HashMap<ProcessKey, Vec<&CountedStack>>, namer: &mut Namer) {
+    let mut kernel = Vec::new();
+    let mut objects: HashMap<u64, (Arc<Object>, Vec<u64>)> = HashMap::new();
+    for (key, process) in &job.processes {
+        for row in rows.get(key).into_iter().flatten() {
+            for (address, is_kernel) in frames(row, &job.window.stacks) {
+                if is_kernel {
+                    kernel.push(address);
+                } else if let Some((object, own)) = own_address(process, address) {
+                    let (_, addresses) =
+                        objects.entry(object.id).or_insert_with(|| (Arc::clone(object), Vec::new()));
+                    addresses.push(own);
+                }
+            }
+        }
+    }
+    namer.prepare(objects);
+    namer.prepare_kernel(kernel);
+}
+
+/// The object at a process's address, and the address that the object gives it.
+fn own_address(process: &Process, address: u64) -> Option<(&Arc<Object>, u64)> {
+    let mapping = &process.mappings[process.find(address)?];
+    match &mapping.area {
+        Area::Object(object) => Some((object, object.address_of(address - mapping.start + mapping.offset)?)),
+        Area::Anonymous(_) => None,
+    }
+}

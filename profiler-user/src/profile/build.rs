@@ -1,0 +1,352 @@
+//! From a process's part of a window to its profile. Plain data in, plain data out.
+
+use std::{collections::HashMap, sync::Arc};
+
+use profiler_common::{
+    layout::Name,
+    outcome::{Kind, OUTCOMES, Outcome},
+};
+
+use super::proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
+use crate::{
+    capture::{CountedStack, Stacks},
+    process::{Area, Process},
+    symbol::{Functions, KernelPlace},
+};
+
+/// Where names come from.
+pub trait Names {
+    /// The functions at an object's own address, innermost inlined one first; empty where there is no name.
+    fn functions(&mut self, object: u64, address: u64) -> Functions;
+    /// Where a kernel address lies, and its functions.
+    fn kernel(&mut self, address: u64) -> (KernelPlace, Functions);
+}
+
+/// When and how the samples were taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Start, nanoseconds since the Unix epoch.
+    pub start_unix_ns: u64,
+    /// Length, nanoseconds.
+    pub duration_ns: u64,
+    /// Nanoseconds between two ticks of one CPU.
+    pub period_ns: u64,
+}
+
+/// Who was sampled.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// Its id.
+    pub pid: u32,
+    /// Name of the host.
+    pub host: &'a str,
+}
+
+/// The address of each frame of a row as it is looked up: inside the call instruction for all but interrupted
+/// instructions. `true` marks kernel addresses.
+pub fn frames<'a>(row: &CountedStack, stacks: &'a Stacks) -> impl Iterator<Item = (u64, bool)> + 'a {
+    let stack = stacks.get(row.stack);
+    let leaf_is_return = stack.is_some_and(|stack| stack.header.leaf_is_return());
+    let (kernel, user) = stack.map_or((&[][..], &[][..]), |stack| (stack.kernel, stack.user));
+    let kernel = kernel
+        .iter()
+        .enumerate()
+        .map(|(index, &address)| (address - u64::from(index > 0 && address > 0), true));
+    let user = user.iter().enumerate().map(move |(index, &address)| {
+        (address - u64::from((index > 0 || leaf_is_return) && address > 0), false)
+    });
+    kernel.chain(user)
+}
+
+/// How a row's samples ended.
+#[must_use]
+pub fn outcome(row: &CountedStack, stacks: &Stacks) -> Outcome {
+    match row.stack.chunk() {
+        // A reference whose stack is not there is one that the drain could not make sense of.
+        Ok(_) => {
+            stacks.get(row.stack).and_then(|stack| stack.header.outcome()).unwrap_or(Outcome::StackTableFull)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Builds the profile of one process from its rows. Comments are added by [`comment`].
+pub fn build<'a>(
+    span: Span,
+    subject: Subject<'_>,
+    rows: impl Iterator<Item = &'a CountedStack>,
+    stacks: &Stacks,
+    names: &mut dyn Names,
+) -> Profile {
+    let mut builder = Builder::new(span, subject, names);
+    for row in rows {
+        builder.add(row, stacks);
+    }
+    builder.finish()
+}
+
+/// A profile without samples.
+#[must_use]
+pub fn empty(span: Span) -> Profile {
+    struct Nothing;
+    impl Names for Nothing {
+        fn functions(&mut self, _: u64, _: u64) -> Functions {
+            Arc::from([])
+        }
+        fn kernel(&mut self, _: u64) -> (KernelPlace, Functions) {
+            let place = KernelPlace { name: String::new(), start: 0, end: 0, build_id: String::new() };
+            (place, Arc::from([]))
+        }
+    }
+    let process = Process::default();
+    let subject = Subject { process: &process, pid: 0, host: "" };
+    build(span, subject, std::iter::empty(), &Stacks::default(), &mut Nothing)
+}
+
+/// Adds what a person wants to know of how the profile came about: `about` as it is, then the outcomes.
+pub fn comment(profile: &mut Profile, about: &[String], outcomes: &[u64; OUTCOMES]) {
+    let sum = |kinds: &[Kind]| -> u64 {
+        Outcome::ALL
+            .iter()
+            .filter(|outcome| kinds.contains(&outcome.kind()))
+            .map(|&outcome| outcomes[outcome as usize])
+            .sum()
+    };
+    let totals = [
+        format!("complete={}", sum(&[Kind::Complete])),
+        format!("truncated={}", sum(&[Kind::Truncated])),
+        format!("lost={}", sum(&[Kind::StackLost, Kind::SampleLost])),
+    ];
+    let reasons = Outcome::ALL
+        .iter()
+        .filter(|&&outcome| outcome != Outcome::Complete && outcomes[outcome as usize] > 0)
+        .map(|&outcome| format!("{}={}", outcome.name(), outcomes[outcome as usize]));
+    for text in about.iter().cloned().chain(totals).chain(reasons) {
+        profile.comment.push(index(profile.string_table.len()));
+        profile.string_table.push(text);
+    }
+}
+
+struct Builder<'a> {
+    profile: Profile,
+    subject: Subject<'a>,
+    names: &'a mut dyn Names,
+    period_ns: i64,
+    strings: HashMap<String, i64>,
+    functions: HashMap<Function, u64>,
+    locations: HashMap<(u64, u64), u64>,
+    /// Ids by index in the process's mappings.
+    process_mappings: HashMap<usize, u64>,
+    kernel_mappings: HashMap<KernelPlace, u64>,
+    lost: HashMap<Outcome, u64>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(span: Span, subject: Subject<'a>, names: &'a mut dyn Names) -> Self {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let mut builder = Self {
+            profile: Profile {
+                time_nanos: signed(span.start_unix_ns),
+                duration_nanos: signed(span.duration_ns),
+                period: signed(span.period_ns),
+                ..Profile::default()
+            },
+            subject,
+            names,
+            period_ns: signed(span.period_ns),
+            strings: HashMap::new(),
+            functions: HashMap::new(),
+            locations: HashMap::new(),
+            process_mappings: HashMap::new(),
+            kernel_mappings: HashMap::new(),
+            lost: HashMap::new(),
+        };
+        builder.string("");
+        let samples = ValueType { r#type: builder.string("samples"), unit: builder.string("count") };
+        let cpu = ValueType { r#type: builder.string("cpu"), unit: builder.string("nanoseconds") };
+        builder.profile.sample_type = vec![samples, cpu];
+        builder.profile.period_type = Some(cpu);
+        builder.profile.default_sample_type = cpu.r#type;
+        // Consumers take the first mapping for the main binary.
+        if let Some(main) = subject.process.main {
+            builder.process_mapping(main);
+        }
+        builder
+    }
+
+    fn add(&mut self, row: &CountedStack, stacks: &Stacks) {
+        let count = i64::try_from(row.count).unwrap_or(i64::MAX);
+        let mut locations: Vec<u64> = frames(row, stacks)
+            .map(
+                |(address, is_kernel)| {
+                    if is_kernel { self.kernel_location(address) } else { self.user_location(address) }
+                },
+            )
+            .collect();
+        if locations.is_empty() {
+            locations.push(self.lost_location(outcome(row, stacks)));
+        }
+        let label = [
+            ("process", self.subject.process.name.clone()),
+            ("pid", self.subject.pid.to_string()),
+            ("thread", thread_name(&row.thread_name)),
+            ("host", self.subject.host.to_owned()),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| Label { key: self.string(key), str: self.string(&value), num: 0, num_unit: 0 })
+        .collect();
+        self.profile.sample.push(Sample {
+            location_id: locations,
+            value: vec![count, count.saturating_mul(self.period_ns)],
+            label,
+        });
+    }
+
+    fn user_location(&mut self, address: u64) -> u64 {
+        let process = self.subject.process;
+        let Some(found) = process.find(address) else {
+            return self.location(0, address, &Arc::from([]));
+        };
+        let mapping = &process.mappings[found];
+        let functions = match &mapping.area {
+            Area::Object(object) => object
+                .address_of(address - mapping.start + mapping.offset)
+                .map(|own| self.names.functions(object.id, own)),
+            Area::Anonymous(_) => None,
+        };
+        let id = self.process_mapping(found);
+        self.location(id, address, &functions.unwrap_or_else(|| Arc::from([])))
+    }
+
+    fn kernel_location(&mut self, address: u64) -> u64 {
+        let (place, functions) = self.names.kernel(address);
+        let id = match self.kernel_mappings.get(&place) {
+            Some(&id) => id,
+            None => {
+                let id = self.mapping(place.start, place.end, 0, &place.name, &place.build_id);
+                self.kernel_mappings.insert(place, id);
+                id
+            }
+        };
+        self.location(id, address, &functions)
+    }
+
+    /// Stands for a stack that was lost, and says why.
+    fn lost_location(&mut self, outcome: Outcome) -> u64 {
+        if let Some(&id) = self.lost.get(&outcome) {
+            return id;
+        }
+        let function = self.function(&format!("[stack lost: {}]", outcome.name()), "");
+        let id = self.profile.location.len() as u64 + 1;
+        let line = vec![Line { function_id: function, line: 0, column: 0 }];
+        self.profile.location.push(Location { id, mapping_id: 0, address: 0, line, is_folded: false });
+        self.lost.insert(outcome, id);
+        id
+    }
+
+    fn location(&mut self, mapping_id: u64, address: u64, functions: &Functions) -> u64 {
+        if let Some(&id) = self.locations.get(&(mapping_id, address)) {
+            return id;
+        }
+        let line = functions
+            .iter()
+            .map(|function| Line {
+                function_id: self.function(&function.name, &function.file),
+                line: i64::from(function.line),
+                column: 0,
+            })
+            .collect();
+        let id = self.profile.location.len() as u64 + 1;
+        self.profile.location.push(Location { id, mapping_id, address, line, is_folded: false });
+        self.locations.insert((mapping_id, address), id);
+        id
+    }
+
+    fn function(&mut self, name: &str, file: &str) -> u64 {
+        let name = self.string(name);
+        let filename = self.string(file);
+        let key = Function { id: 0, name, system_name: name, filename, start_line: 0 };
+        if let Some(&id) = self.functions.get(&key) {
+            return id;
+        }
+        let id = self.profile.function.len() as u64 + 1;
+        self.profile.function.push(Function { id, ..key });
+        self.functions.insert(key, id);
+        id
+    }
+
+    fn process_mapping(&mut self, found: usize) -> u64 {
+        if let Some(&id) = self.process_mappings.get(&found) {
+            return id;
+        }
+        let mapping = &self.subject.process.mappings[found];
+        let (path, build_id) = match &mapping.area {
+            Area::Object(object) => (object.path.as_str(), object.build_id.as_str()),
+            Area::Anonymous(name) => (name.as_str(), ""),
+        };
+        let id = self.mapping(mapping.start, mapping.end, mapping.offset, path, build_id);
+        self.process_mappings.insert(found, id);
+        id
+    }
+
+    fn mapping(&mut self, start: u64, end: u64, offset: u64, path: &str, build_id: &str) -> u64 {
+        let id = self.profile.mapping.len() as u64 + 1;
+        let (filename, build_id) = (self.string(path), self.string(build_id));
+        self.profile.mapping.push(Mapping {
+            id,
+            memory_start: start,
+            memory_limit: end,
+            file_offset: offset,
+            filename,
+            build_id,
+            // Until a location shows otherwise.
+            has_functions: true,
+            has_filenames: true,
+            has_line_numbers: true,
+            has_inline_frames: true,
+        });
+        id
+    }
+
+    fn string(&mut self, text: &str) -> i64 {
+        if let Some(&found) = self.strings.get(text) {
+            return found;
+        }
+        let new = index(self.profile.string_table.len());
+        self.profile.string_table.push(text.to_owned());
+        self.strings.insert(text.to_owned(), new);
+        new
+    }
+
+    fn finish(mut self) -> Profile {
+        let files: Vec<bool> = self.profile.function.iter().map(|function| function.filename != 0).collect();
+        for location in &self.profile.location {
+            let place = usize::try_from(location.mapping_id).ok().and_then(|id| id.checked_sub(1));
+            let Some(mapping) = place.and_then(|place| self.profile.mapping.get_mut(place)) else {
+                continue;
+            };
+            let named = !location.line.is_empty();
+            let has_file = |line: &Line| files.get(line.function_id as usize - 1).copied().unwrap_or(false);
+            let filed = named && location.line.iter().all(has_file);
+            let lined = filed && location.line.iter().all(|line| line.line > 0);
+            mapping.has_functions &= named;
+            mapping.has_filenames &= filed;
+            mapping.has_line_numbers &= lined;
+            // Inlining is known from the same debug information as lines.
+            mapping.has_inline_frames &= lined;
+        }
+        self.profile
+    }
+}
+
+fn index(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn thread_name(name: &Name) -> String {
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}

@@ -1,0 +1,73 @@
+//! Separate debug files: by build-id under /usr/lib/debug, or by the debug link in the file (gdb's manual,
+//! "Debugging Information in Separate Files").
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use object::{
+    Endianness,
+    elf::FileHeader64,
+    read::{Object as _, ReadCache, elf::ElfFile},
+};
+
+use crate::process::Object;
+
+/// Where distributions put debug files.
+const DEBUG: &str = "/usr/lib/debug";
+
+/// The debug file of an object, if there is one on the host, or in the process's own file system.
+pub(super) fn find(object: &Object) -> Option<File> {
+    let file = object.file.as_ref()?;
+    let roots = || std::iter::once(PathBuf::from("/")).chain(object.root.clone());
+    if let Some((first, rest)) = object.build_id.split_at_checked(2)
+        && !rest.is_empty()
+    {
+        let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
+        if let Some(found) = roots().find_map(|root| File::open(root.join(&name)).ok()) {
+            return Some(found);
+        }
+    }
+    let (link, checksum) = debug_link(file)?;
+    // A link is a plain file name; anything else could lead anywhere.
+    if link.is_empty() || link.contains('/') {
+        return None;
+    }
+    let folder = object.folder.as_deref()?;
+    let inside = |root: &Path, folder: &Path| root.join(folder.strip_prefix("/").unwrap_or(folder));
+    for root in object.root.iter().cloned().chain([PathBuf::from("/")]) {
+        let own = inside(&root, folder);
+        let debug = inside(&root, Path::new(DEBUG)).join(folder.strip_prefix("/").unwrap_or(folder));
+        for candidate in [own.join(&link), own.join(".debug").join(&link), debug.join(&link)] {
+            match File::open(&candidate) {
+                Ok(found) if crc32(&found) == Some(checksum) => return Some(found),
+                Ok(_) => tracing::debug!("{} is of another build", candidate.display()),
+                Err(_) => {}
+            }
+        }
+    }
+    None
+}
+
+/// Name and checksum in the section .gnu_debuglink.
+fn debug_link(file: &File) -> Option<(String, u32)> {
+    let cache = ReadCache::new(file);
+    let elf = ElfFile::<FileHeader64<Endianness>, _>::parse(&cache).ok()?;
+    let (name, checksum) = elf.gnu_debuglink().ok()??;
+    Some((String::from_utf8(name.to_vec()).ok()?, checksum))
+}
+
+/// CRC-32 of a whole file, as debug links have it.
+fn crc32(file: &File) -> Option<u32> {
+    let mut file = file;
+    let mut crc = flate2::Crc::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(crc.sum()),
+            read => crc.update(buffer.get(..read)?),
+        }
+    }
+}

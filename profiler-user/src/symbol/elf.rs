@@ -1,0 +1,108 @@
+//! Names from ELF files, by blazesym.
+
+use std::{fs::File, os::fd::AsRawFd, path::PathBuf, sync::Arc};
+
+use blazesym::symbolize::{
+    Input, Sym, Symbolized, Symbolizer, evict,
+    source::{Elf, Source},
+};
+
+use super::{Function, Functions, debug_file};
+use crate::process::Object;
+
+/// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
+const MOST_FILES: usize = 256;
+
+/// blazesym with what it needs around it.
+pub(super) struct ElfNamer {
+    symbolizer: Symbolizer,
+    files: usize,
+    nothing: Functions,
+}
+
+impl ElfNamer {
+    pub(super) fn new() -> Self {
+        Self { symbolizer: symbolizer(), files: 0, nothing: Arc::new([]) }
+    }
+
+    /// The functions at these addresses of an object, in the order of the addresses.
+    pub(super) fn name(&mut self, object: &Object, addresses: &[u64]) -> Vec<Functions> {
+        let mut found = vec![Arc::clone(&self.nothing); addresses.len()];
+        let Some(file) = &object.file else {
+            return found;
+        };
+        if self.files >= MOST_FILES {
+            self.symbolizer = symbolizer();
+            self.files = 0;
+        }
+        // A separate debug file knows more; what it does not know may still be in the file itself.
+        let debug = debug_file::find(object);
+        for file in debug.iter().chain([file]) {
+            let missing: Vec<usize> = (0..addresses.len()).filter(|&index| found[index].is_empty()).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let wanted: Vec<u64> = missing.iter().map(|&index| addresses[index]).collect();
+            for (index, functions) in missing.into_iter().zip(self.name_in(file, &wanted)) {
+                found[index] = functions;
+            }
+        }
+        // The debug file closes when this function ends and its number will be given to another one.
+        if let Some(file) = &debug {
+            let evict = evict::Elf::new(path(file)).into();
+            if let Err(error) = self.symbolizer.evict(&evict) {
+                tracing::debug!("blazesym keeps a debug file: {error}");
+            }
+        }
+        found
+    }
+
+    fn name_in(&mut self, file: &File, addresses: &[u64]) -> Vec<Functions> {
+        self.files += 1;
+        let source = Source::Elf(Elf::new(path(file)));
+        match self.symbolizer.symbolize(&source, Input::VirtOffset(addresses)) {
+            Ok(symbolized) => symbolized
+                .iter()
+                .map(|symbolized| match symbolized {
+                    Symbolized::Sym(sym) => functions(sym),
+                    Symbolized::Unknown(_) => Arc::clone(&self.nothing),
+                })
+                .collect(),
+            Err(error) => {
+                tracing::debug!("an object has no names: {error}");
+                vec![Arc::clone(&self.nothing); addresses.len()]
+            }
+        }
+    }
+}
+
+fn symbolizer() -> Symbolizer {
+    // Debug links are followed by debug_file, which tolerates wrong ones; a file does not change behind its descriptor.
+    Symbolizer::builder()
+        .set_debug_dirs(None::<[PathBuf; 0]>)
+        .enable_auto_reload(true)
+        .enable_code_info(true)
+        .enable_inlined_fns(true)
+        .enable_demangling(true)
+        .build()
+}
+
+/// A path that leads to an open file, deleted or not, in whichever namespace.
+fn path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// blazesym's answer in our order: it gives the outermost function, then the inlined ones inwards.
+fn functions(sym: &Sym<'_>) -> Functions {
+    let place = |info: Option<&blazesym::symbolize::CodeInfo<'_>>| {
+        info.map_or((String::new(), 0), |info| {
+            (info.to_path().to_string_lossy().into_owned(), info.line.unwrap_or(0))
+        })
+    };
+    let inlined = sym.inlined.iter().rev().map(|inlined| {
+        let (file, line) = place(inlined.code_info.as_ref());
+        Function { name: inlined.name.to_string(), file, line }
+    });
+    let (file, line) = place(sym.code_info.as_deref());
+    inlined.chain([Function { name: sym.name.to_string(), file, line }]).collect()
+}

@@ -1,0 +1,250 @@
+//! Names in the kernel: its image, its modules, and BPF programs, from /proc/kallsyms by blazesym.
+
+use std::{collections::HashMap, fs, sync::Arc};
+
+use blazesym::{
+    MaybeDefault,
+    symbolize::{
+        Input, Symbolized, Symbolizer,
+        source::{Kernel, Source},
+    },
+};
+
+use super::{Function, Functions};
+use crate::process::hex;
+
+/// What a kernel address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KernelPlace {
+    /// `[kernel.kallsyms]`, a module's name in brackets, or `[bpf]`.
+    pub name: String,
+    /// First address.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+    /// Build-id, lowercase hexadecimal; empty where it is not known.
+    pub build_id: String,
+}
+
+/// The kernel's code as it is now.
+pub struct KernelCode {
+    symbolizer: Symbolizer,
+    image: KernelPlace,
+    modules: Vec<KernelPlace>,
+    names: HashMap<u64, Functions>,
+    nothing: Functions,
+}
+
+/// Kernel names that are kept before all are asked for anew.
+const MOST_NAMES: usize = 1 << 16;
+
+impl KernelCode {
+    pub(super) fn new() -> Self {
+        Self {
+            symbolizer: symbolizer(),
+            image: image(),
+            modules: modules(),
+            names: HashMap::new(),
+            nothing: Arc::new([]),
+        }
+    }
+
+    /// Names addresses that have no name yet.
+    pub(super) fn prepare(&mut self, addresses: &[u64]) {
+        if self.names.len() > MOST_NAMES {
+            self.names.clear();
+        }
+        let mut wanted: Vec<u64> =
+            addresses.iter().copied().filter(|address| !self.names.contains_key(address)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        // Code outside of what is known was loaded since: modules and BPF programs come and go.
+        if wanted.iter().any(|&address| !contains(&self.image, address)) {
+            self.symbolizer = symbolizer();
+            self.modules = modules();
+            let image = self.image.clone();
+            self.names.retain(|&address, _| contains(&image, address));
+            wanted = addresses.iter().copied().filter(|address| !self.names.contains_key(address)).collect();
+        }
+        let source = Source::Kernel(Kernel {
+            kallsyms: MaybeDefault::Default,
+            // With an image file, addresses in modules would never be looked up in kallsyms.
+            vmlinux: MaybeDefault::None,
+            debug_syms: false,
+            ..Kernel::default()
+        });
+        match self.symbolizer.symbolize(&source, Input::AbsAddr(&wanted)) {
+            Ok(symbolized) => {
+                for (address, symbolized) in wanted.iter().zip(symbolized) {
+                    let functions = match symbolized {
+                        Symbolized::Sym(sym) => {
+                            Arc::new([Function { name: sym.name.into_owned(), file: String::new(), line: 0 }])
+                        }
+                        Symbolized::Unknown(_) => Arc::clone(&self.nothing),
+                    };
+                    self.names.insert(*address, functions);
+                }
+            }
+            Err(error) => tracing::debug!("kernel addresses have no names: {error}"),
+        }
+    }
+
+    /// The function at an address, if it was prepared.
+    pub(super) fn functions(&self, address: u64) -> Option<&Functions> {
+        self.names.get(&address)
+    }
+
+    /// What an address belongs to.
+    pub(super) fn place(&self, address: u64) -> KernelPlace {
+        if contains(&self.image, address) {
+            return self.image.clone();
+        }
+        if let Some(module) = self.modules.iter().find(|module| contains(module, address)) {
+            return module.clone();
+        }
+        let is_bpf = self
+            .functions(address)
+            .and_then(|functions| functions.first())
+            .is_some_and(|function| function.name.starts_with("bpf_"));
+        if is_bpf {
+            // Programs lie scattered in the kernel's module area; they share a mapping that spans all addresses there.
+            return KernelPlace {
+                name: "[bpf]".to_owned(),
+                start: 0xffff_ffff_8000_0000,
+                end: u64::MAX,
+                build_id: String::new(),
+            };
+        }
+        KernelPlace {
+            name: "[kernel]".to_owned(),
+            start: 0xffff_8000_0000_0000,
+            end: u64::MAX,
+            build_id: String::new(),
+        }
+    }
+}
+
+fn symbolizer() -> Symbolizer {
+    Symbolizer::builder().set_debug_dirs(None::<[std::path::PathBuf; 0]>).enable_code_info(false).build()
+}
+
+fn contains(place: &KernelPlace, address: u64) -> bool {
+    (place.start..place.end).contains(&address)
+}
+
+/// The kernel's own text, from _stext to _etext. Where addresses are hidden, everything in the upper half.
+fn image() -> KernelPlace {
+    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let (start, end) = text_range(&text).unwrap_or((0xffff_8000_0000_0000, u64::MAX));
+    let build_id = fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id(&notes)).unwrap_or_default();
+    KernelPlace { name: "[kernel.kallsyms]".to_owned(), start, end, build_id }
+}
+
+fn text_range(kallsyms: &str) -> Option<(u64, u64)> {
+    let (mut start, mut end) = (0, 0);
+    for line in kallsyms.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(address), Some(_), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        match name {
+            "_stext" => start = u64::from_str_radix(address, 16).ok()?,
+            "_etext" => end = u64::from_str_radix(address, 16).ok()?,
+            _ => {}
+        }
+        if start != 0 && end != 0 {
+            break;
+        }
+    }
+    (start != 0 && end > start).then_some((start, end))
+}
+
+/// The loaded modules: a line of /proc/modules is `name size uses users state address`.
+fn modules() -> Vec<KernelPlace> {
+    fs::read_to_string("/proc/modules").unwrap_or_default().lines().filter_map(module).collect()
+}
+
+fn module(line: &str) -> Option<KernelPlace> {
+    let mut fields = line.split_ascii_whitespace();
+    let (name, size) = (fields.next()?, fields.next()?.parse::<u64>().ok()?);
+    let start = u64::from_str_radix(fields.nth(3)?.strip_prefix("0x")?, 16).ok()?;
+    let build_id = fs::read(format!("/sys/module/{name}/notes/.note.gnu.build-id")).ok();
+    (start != 0).then(|| KernelPlace {
+        name: format!("[{name}]"),
+        start,
+        end: start.saturating_add(size),
+        build_id: build_id.and_then(|notes| self::build_id(&notes)).unwrap_or_default(),
+    })
+}
+
+/// The build-id in a series of ELF notes: lengths of name and contents, a type, then both padded to four bytes.
+fn build_id(notes: &[u8]) -> Option<String> {
+    let mut rest = notes;
+    loop {
+        let word = |at: usize| -> Option<usize> {
+            usize::try_from(u32::from_ne_bytes(rest.get(at..at + 4)?.try_into().ok()?)).ok()
+        };
+        let (name_len, contents_len, kind) = (word(0)?, word(4)?, word(8)?);
+        let name = rest.get(12..12_usize.checked_add(name_len)?)?;
+        let contents_at = 12 + name_len.next_multiple_of(4);
+        let contents = rest.get(contents_at..contents_at.checked_add(contents_len)?)?;
+        if kind == 3 && name == b"GNU\0" {
+            return Some(hex(contents));
+        }
+        rest = rest.get(contents_at + contents_len.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_range_is_found() {
+        let kallsyms =
+            "ffffffff81000000 T _stext\nffffffff81000000 T startup_64\nffffffff82000000 T _etext\n";
+        assert_eq!(text_range(kallsyms), Some((0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000)));
+        assert_eq!(text_range("0000000000000000 T _stext\n0000000000000000 T _etext\n"), None);
+    }
+
+    #[test]
+    fn a_module_is_read() {
+        let module = module("nf_tables 405504 0 - Live 0xffffffffc0a12000").unwrap();
+        assert_eq!(
+            (module.name.as_str(), module.start, module.end),
+            ("[nf_tables]", 0xffff_ffff_c0a1_2000, 0xffff_ffff_c0a7_5000)
+        );
+        assert_eq!(self::module("x 1 0 - Live 0x0000000000000000"), None);
+    }
+
+    #[test]
+    fn build_ids_are_found_behind_other_notes() {
+        let mut notes = Vec::new();
+        for (name, kind, contents) in
+            [(&b"Xen\0"[..], 6_u32, &[1, 2, 3, 4][..]), (b"GNU\0", 3, &[0xab, 0xcd])]
+        {
+            notes.extend_from_slice(&(name.len() as u32).to_ne_bytes());
+            notes.extend_from_slice(&(contents.len() as u32).to_ne_bytes());
+            notes.extend_from_slice(&kind.to_ne_bytes());
+            notes.extend_from_slice(name);
+            notes.extend_from_slice(contents);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+        assert_eq!(build_id(&notes).as_deref(), Some("abcd"));
+        assert_eq!(build_id(&notes[..20]), None);
+        assert_eq!(build_id(&[0xff; 40]), None);
+    }
+
+    #[test]
+    fn a_system_call_of_this_kernel_has_a_name() {
+        let text = fs::read_to_string("/proc/kallsyms").unwrap();
+        let line = text.lines().find(|line| line.ends_with(" vfs_read")).unwrap();
+        let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
+        let mut kernel = KernelCode::new();
+        kernel.prepare(&[address + 4]);
+        assert_eq!(kernel.functions(address + 4).unwrap()[0].name, "vfs_read");
+        assert_eq!(kernel.place(address).name, "[kernel.kallsyms]");
+        assert!(!kernel.image.build_id.is_empty());
+    }
+}

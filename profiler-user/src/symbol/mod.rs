@@ -1,0 +1,100 @@
+//! Names for addresses: blazesym behind a cache that all processes share.
+//!
+//! A [`Namer`] lives on one thread for the life of the agent, for blazesym's symbolizer is neither `Send` nor cheap to
+//! make. It is asked for (object, address) pairs, in batches per object, and remembers answers, also negative ones.
+
+mod cache;
+mod debug_file;
+mod elf;
+mod kernel;
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::process::Object;
+
+use cache::Cache;
+use elf::ElfNamer;
+pub use kernel::{KernelCode, KernelPlace};
+
+/// One function at an address. Several where functions were inlined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Demangled name.
+    pub name: String,
+    /// Source file; empty where it is not known.
+    pub file: String,
+    /// Line; 0 where it is not known.
+    pub line: u32,
+}
+
+/// The functions at an address, innermost inlined one first; empty where there is no name.
+pub type Functions = Arc<[Function]>;
+
+/// Finds names.
+pub struct Namer {
+    elf: ElfNamer,
+    cache: Cache,
+    kernel: KernelCode,
+    nothing: Functions,
+}
+
+impl std::fmt::Debug for Namer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Namer").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of names that are kept.
+const CACHE_BYTES: usize = 32 << 20;
+
+impl Default for Namer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Namer {
+    /// A namer that knows nothing yet. It belongs to the thread that makes it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            elf: ElfNamer::new(),
+            cache: Cache::new(CACHE_BYTES),
+            kernel: KernelCode::new(),
+            nothing: Arc::new([]),
+        }
+    }
+
+    /// Names all these addresses at once; [`Namer::functions`] then has them. An address is the object's own
+    /// ([`Object::address_of`]).
+    pub fn prepare(&mut self, wanted: HashMap<u64, (Arc<Object>, Vec<u64>)>) {
+        for (id, (object, mut addresses)) in wanted {
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses.retain(|&address| !self.cache.contains(id, address));
+            if addresses.is_empty() {
+                continue;
+            }
+            for (address, functions) in addresses.iter().zip(self.elf.name(&object, &addresses)) {
+                self.cache.insert(id, *address, functions);
+            }
+        }
+    }
+
+    /// The functions at an object's address; empty where there is no name, or it was not prepared.
+    pub fn functions(&mut self, object: u64, address: u64) -> Functions {
+        self.cache.get(object, address).unwrap_or_else(|| Arc::clone(&self.nothing))
+    }
+
+    /// Names kernel addresses; [`Namer::kernel_place`] then has them.
+    pub fn prepare_kernel(&mut self, mut addresses: Vec<u64>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.kernel.prepare(&addresses);
+    }
+
+    /// Where a kernel address lies, and its function.
+    pub fn kernel_place(&self, address: u64) -> (KernelPlace, Option<&Functions>) {
+        (self.kernel.place(address), self.kernel.functions(address))
+    }
+}
