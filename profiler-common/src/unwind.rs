@@ -32,6 +32,14 @@ pub enum Step {
     Lost,
 }
 
+/// Whether user code can lie at an address: not in the first page, which no process may map (vm.mmap_min_addr), and not
+/// in the upper half, which is the kernel's.
+#[inline(always)]
+#[must_use]
+pub const fn is_code_address(address: u64) -> bool {
+    address >= 0x1000 && address >> 63 == 0
+}
+
 /// A step along the chain of frame pointers.
 ///
 /// A frame record is a pair of words: the caller's frame pointer and the return address, at the address in the frame
@@ -52,6 +60,9 @@ pub fn frame_pointer_step(registers: Registers, memory: &impl Memory) -> Step {
     if pc == 0 {
         return Step::Root;
     }
+    if !is_code_address(pc) {
+        return Step::Lost;
+    }
     Step::Caller(Registers { pc, sp: registers.fp.wrapping_add(16), fp })
 }
 
@@ -69,7 +80,7 @@ mod tests {
         }
     }
 
-    const STACK: Words = Words(0x1000, &[0, 0, 0x1030, 0xc0de, 7, 7, 0, 0xbeef, 0x1018, 0xdead]);
+    const STACK: Words = Words(0x1000, &[0, 0, 0x1030, 0xc0de, 7, 7, 0, 0xbeef, 0x1018, 0xdead, 0x1070, 7]);
 
     #[test]
     fn goes_to_the_caller_and_ends_at_the_zero_frame_pointer() {
@@ -102,6 +113,8 @@ mod tests {
         assert_eq!(frame_pointer_step(odd, &STACK), Step::Lost);
         let small = Registers { pc: 1, sp: 0x1000, fp: 8 };
         assert_eq!(frame_pointer_step(small, &STACK), Step::Lost);
+        let data = Registers { pc: 1, sp: 0x1000, fp: 0x1050 };
+        assert_eq!(frame_pointer_step(data, &STACK), Step::Lost, "7 is no return address");
         let far = Registers { pc: 1, sp: 0x1000, fp: 0x9_0000 };
         assert_eq!(frame_pointer_step(far, &STACK), Step::Unreadable);
     }

@@ -1,11 +1,6 @@
 //! Following a command's descendants: a child of a selected process is selected before it runs.
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::BPF_ANY,
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
-};
+use aya_ebpf::{EbpfContext, bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use profiler_common::layout::{NO_EXEC_ID, Selected, same_start};
 
 use crate::{maps, task::Task};

@@ -5,7 +5,11 @@
 //! runs it in the calling thread: whose registers are known, for they hold the arguments of that very system call.
 
 use aya_ebpf::{
-    EbpfContext, bindings::pt_regs, macros::{map, raw_tracepoint}, maps::Array, programs::RawTracePointContext,
+    EbpfContext,
+    bindings::pt_regs,
+    macros::{map, raw_tracepoint},
+    maps::Array,
+    programs::RawTracePointContext,
 };
 
 use crate::{

@@ -6,9 +6,13 @@ use serde_json::Value;
 
 use crate::profiler::Finished;
 
-/// Prefixes of outcomes that end without a sample: the tick was lost, hit an idle CPU or a process that was not asked
-/// for. Every other outcome is a sample, complete or truncated.
-const NO_SAMPLE: [&str; 3] = ["lost", "idle", "filtered"];
+/// Outcomes that end without a sample: the tick was lost or came too late, hit an idle CPU or a process that was not
+/// asked for. Every other outcome is a sample, complete or not.
+const NO_SAMPLE: [&str; 4] = ["count_table_full", "missed", "idle", "not_selected"];
+
+/// Outcomes by which the profiler lost a sample or its stack. A missed tick is none of them: there the machine itself
+/// was late.
+const LOST: [&str; 3] = ["count_table_full", "stack_table_full", "stack_collision"];
 
 /// The object that `record --json` prints.
 #[derive(Debug, Clone)]
@@ -45,9 +49,9 @@ impl Summary {
         self.outcomes.iter().filter(|(name, _)| is_sample(name)).map(|(_, count)| count).sum()
     }
 
-    /// Sum of the outcomes whose name begins with "lost".
+    /// Sum of the outcomes by which a sample or its stack was lost.
     pub fn lost(&self) -> i64 {
-        self.outcomes.iter().filter(|(name, _)| name.starts_with("lost")).map(|(_, count)| count).sum()
+        self.outcomes.iter().filter(|(name, _)| LOST.contains(&name.as_str())).map(|(_, count)| count).sum()
     }
 
     /// Asserts that every tick has one outcome and that samples are what the outcomes say.
@@ -59,7 +63,7 @@ impl Summary {
 
 /// Whether an outcome of this name is a sample.
 pub fn is_sample(name: &str) -> bool {
-    !NO_SAMPLE.iter().any(|prefix| name.starts_with(prefix))
+    !NO_SAMPLE.contains(&name)
 }
 
 /// The count behind an outcome's name in comments, as `name=12`, `name: 12` or `name 12`.

@@ -18,9 +18,7 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let btf = Btf::parse(&bytes).ok_or(Error::BtfField("header"))?;
     let task = btf.find_struct("task_struct").ok_or(Error::BtfField("task_struct"))?;
     let offset = |field: &'static str, error: &'static str| {
-        btf.member_offset(task, field, 0)
-            .and_then(|bits| u32::try_from(bits / 8).ok())
-            .ok_or(Error::BtfField(error))
+        btf.member_offset(task, field, 0).map(|bits| bits / 8).ok_or(Error::BtfField(error))
     };
     Ok(TaskLayout {
         tgid: offset("tgid", "task_struct.tgid")?,

@@ -293,9 +293,13 @@ impl Arena {
         let Some(available) = self.words.checked_sub(start).filter(|&words| words > 0) else {
             return;
         };
-        // SAFETY: `start` lies within the mapping, which lives as long as self. The program writes only the other
-        // bank; should it write here all the same, a volatile read of an aligned word is still a whole word.
-        let word = |index: usize| unsafe { std::ptr::read_volatile(self.address.add(start + index)) };
+        let word = |index: usize| {
+            let address = self.address.wrapping_add(start + index);
+            // SAFETY: every index below `available` lies within the mapping, which lives as long as self. The program
+            // writes only the other bank; should it write here all the same, a volatile read of an aligned word is
+            // still a whole word.
+            unsafe { std::ptr::read_volatile(address) }
+        };
         let header = Header(word(0));
         let len = (1 + header.kernel_frames() + header.user_frames()).min(available).min(MAX_WORDS);
         let words: Vec<u64> = (0..len).map(word).collect();

@@ -24,21 +24,22 @@ use profiler_common::outcome::{Kind, OUTCOMES, Outcome as Ended};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  profiler agent -o /var/lib/profiler                   a profile per process and minute, at 19 Hz
-  profiler agent -o profiles --window 10s -F 99         finer, for a while
-  profiler top --since 15m /var/lib/profiler            what the last quarter of an hour went to
+  profiler agent -o /var/lib/profiler             a profile per process and minute, at 19 Hz
+  profiler agent -o profiles --window 10s -F 99   finer, for a while
+  profiler top --since 15m /var/lib/profiler      what the last quarter of an hour went to
 
-Each window becomes DIR/<YYYY-MM-DD>/<HHMMSS>Z/<process>-<pid>.cpu.pb.gz (UTC). SIGTERM and Ctrl-C write the last
-window and exit with 0.")]
+Each window becomes DIR/<YYYY-MM-DD>/<HHMMSS>Z/<process>-<pid>.cpu.pb.gz (UTC).
+SIGTERM and Ctrl-C write the last window and exit with 0.")]
 pub(super) struct Args {
     /// The folder to write to; made where it is missing.
-    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    #[arg(short = 'o', long = "output", value_name = "DIR", default_value = "profiles")]
     output: PathBuf,
     /// Length of a window.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     window: Duration,
     /// Samples per second on each CPU, 1 to 999.
-    #[arg(short = 'F', long, value_name = "HZ", default_value = "19", value_parser = capturing::frequency)]
+    #[arg(short = 'F', long, value_name = "HZ", default_value = "19", value_parser = capturing::frequency,
+          allow_negative_numbers = true)]
     frequency: u32,
     /// Remove windows older than this.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = units::duration)]

@@ -27,11 +27,11 @@ use crate::{capture::Session, process::start_ns, report::text};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  profiler record                                    the whole host for ten seconds, into profile.pb.gz
-  profiler record -d 1m -p 1234 -p 5678              two processes
-  profiler record -o build.pb.gz -- make -j8         a command with all its children, until it ends
-  profiler record -o hot/ -d 30s                     one file per process, into the folder hot
-  go tool pprof -http=: profile.pb.gz                the result in a browser
+  profiler record                              the whole host for ten seconds
+  profiler record -d 1m -p 1234 -p 5678        two processes
+  profiler record -o build.pb.gz -- make -j8   a command with all its children, until it ends
+  profiler record -o hot/ -d 30s               one file per process, into the folder hot
+  go tool pprof -http=: profile.pb.gz          the result in a browser
 
 Ctrl-C ends a recording early and still writes it.")]
 pub(super) struct Args {
@@ -39,7 +39,8 @@ pub(super) struct Args {
     #[arg(short = 'd', long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
     /// Samples per second on each CPU, 1 to 999.
-    #[arg(short = 'F', long, value_name = "HZ", default_value = "99", value_parser = capturing::frequency)]
+    #[arg(short = 'F', long, value_name = "HZ", default_value = "99", value_parser = capturing::frequency,
+          allow_negative_numbers = true)]
     frequency: u32,
     /// Record only this process; may be given several times.
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command",

@@ -52,12 +52,11 @@ impl Collector {
         Ok(Self {
             // SAFETY: a ring buffer owns its map's descriptor, always gives that same one, and closes it when dropped.
             announcements: unsafe { AsyncFd::register(announcements) }?,
-            log: log
-                .map(|log| {
-                    // SAFETY: the log reads from a ring buffer, see above.
-                    unsafe { AsyncFd::register(log) }
-                })
-                .transpose()?,
+            log: match log {
+                // SAFETY: the log reads from a ring buffer, see above.
+                Some(log) => Some(unsafe { AsyncFd::register(log) }?),
+                None => None,
+            },
             windows,
             jobs,
             table: Table::new(),

@@ -251,7 +251,7 @@ impl<'a> Builder<'a> {
         if let Some(&id) = self.locations.get(&(mapping_id, address)) {
             return id;
         }
-        let line = functions
+        let mut line: Vec<Line> = functions
             .iter()
             .map(|function| Line {
                 function_id: self.function(&function.name, &function.file),
@@ -259,6 +259,10 @@ impl<'a> Builder<'a> {
                 column: 0,
             })
             .collect();
+        // A call through a null pointer: without a name the location would be empty, which readers refuse.
+        if address == 0 && line.is_empty() {
+            line.push(Line { function_id: self.function("[null]", ""), line: 0, column: 0 });
+        }
         let id = self.profile.location.len() as u64 + 1;
         self.profile.location.push(Location { id, mapping_id, address, line, is_folded: false });
         self.locations.insert((mapping_id, address), id);
