@@ -57,20 +57,20 @@ impl Bytes {
         if found.len() == len { Ok(found) } else { Err(Error::Damaged("layout")) }
     }
 
-    /// `len` bytes, or fewer at the end.
+    /// `len` bytes, or fewer at the end of the part; it is an error where the file ends before.
     pub(super) fn read_up_to(&mut self, at: u64, len: usize) -> Result<&[u8]> {
         let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let len = len.min(left);
         let have = at.checked_sub(self.chunk_at).and_then(|from| usize::try_from(from).ok());
         let from = match have {
             Some(from) if from.checked_add(len).is_some_and(|end| end <= self.chunk.len()) => from,
+            _ if len == 0 => return Ok(&[]),
             _ => {
                 self.fetch(at, len.max(CHUNK).min(left))?;
                 0
             }
         };
-        let end = (from + len).min(self.chunk.len());
-        Ok(self.chunk.get(from..end).unwrap_or_default())
+        self.chunk.get(from..from + len).ok_or(Error::Damaged("layout"))
     }
 
     fn fetch(&mut self, at: u64, len: usize) -> Result<()> {
@@ -78,6 +78,9 @@ impl Bytes {
             return Err(Error::Damaged("layout"));
         };
         self.budget = self.budget.checked_sub(len as u64).ok_or(Error::TooLarge("call-frame information"))?;
+        if self.chunk.capacity() > 4 * CHUNK.max(len) {
+            self.chunk = Vec::new();
+        }
         self.chunk.resize(len, 0);
         self.chunk_at = at;
         let mut filled = 0;
@@ -120,7 +123,8 @@ mod tests {
         // Longer than the file.
         let mut bytes = Bytes::of_file(&file, 3 * CHUNK as u64 - 4, u64::MAX);
         bytes.allow(1 << 20);
-        assert_eq!(bytes.read_up_to(0, 9).unwrap().len(), 4);
+        assert_eq!(bytes.read_up_to(0, 4).unwrap().len(), 4);
+        assert!(bytes.read_up_to(0, 5).is_err());
         assert!(bytes.read(1 << 60, 1).is_err());
     }
 

@@ -84,7 +84,7 @@ struct SectionHeader {
 
 impl Elf {
     pub(super) fn read(file: &Arc<File>) -> Result<Self> {
-        let mut bytes = Bytes::of_file(file, 0, u64::MAX);
+        let mut bytes = Bytes::of_file(file, 0, file.metadata()?.len());
         // Headers, and the sections' names.
         bytes.allow(64 << 20);
         let tables = header(bytes.read_up_to(0, HEADER_BYTES)?).ok_or(Error::NotElf)?;

@@ -8,7 +8,7 @@ use super::{
     cfi::{Cie, Fde},
     cursor::Cursor,
     expression,
-    state::{Cfa, RBP, Saved, State},
+    state::{Cfa, RBP, RSP, Saved, State},
     steps::Steps,
 };
 
@@ -124,7 +124,10 @@ impl<'cie> Machine<'cie> {
             // DW_CFA_undefined
             0x07 => self.set(cursor.uleb()?, Saved::Undefined),
             // DW_CFA_same_value
-            0x08 => self.set(cursor.uleb()?, Saved::Unchanged),
+            0x08 => {
+                let register = cursor.uleb()?;
+                self.set(register, if register == RSP { Saved::Unknown } else { Saved::Unchanged });
+            }
             // DW_CFA_register
             0x09 => {
                 let register = cursor.uleb()?;
@@ -140,8 +143,8 @@ impl<'cie> Machine<'cie> {
             // DW_CFA_val_offset and DW_CFA_val_offset_sf
             0x14 | 0x15 => {
                 let register = cursor.uleb()?;
-                cursor.uleb()?;
-                self.set(register, Saved::Unknown);
+                let is_cfa = cursor.uleb()? == 0;
+                self.set(register, if register == RSP && is_cfa { Saved::Unchanged } else { Saved::Unknown });
             }
             // DW_CFA_val_expression
             0x16 => {
@@ -202,6 +205,7 @@ impl<'cie> Machine<'cie> {
     fn column<'state>(&self, state: &'state mut State, register: u64) -> Option<&'state mut Saved> {
         match register {
             RBP => Some(&mut state.fp),
+            RSP => Some(&mut state.sp),
             _ if register == self.cie.return_address => Some(&mut state.ra),
             _ => None,
         }
@@ -229,3 +233,6 @@ fn block<'data>(cursor: &mut Cursor<'data>) -> Option<&'data [u8]> {
     let len = cursor.uleb()?;
     cursor.take(len)
 }
+
+#[cfg(test)]
+mod tests;

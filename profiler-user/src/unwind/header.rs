@@ -37,8 +37,9 @@ impl Header {
     /// Reads a header at an address; `None` where it is of an unknown kind.
     pub(super) fn read(mut bytes: Bytes, address: u64) -> Result<Option<Self>> {
         bytes.allow(1 << 16);
-        let start = bytes.read_up_to(0, 64)?;
-        let Some((eh_frame, encoding, count, first)) = parse(start, address) else {
+        let parsed = parse(bytes.read_up_to(0, 64)?, address);
+        bytes.release();
+        let Some((eh_frame, encoding, count, first)) = parsed else {
             return Ok(None);
         };
         let entry = match encoding {

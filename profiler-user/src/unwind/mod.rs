@@ -15,6 +15,8 @@ mod cursor;
 mod elf;
 mod execute;
 mod expression;
+#[cfg(test)]
+mod fixture;
 mod frames;
 mod go;
 mod header;

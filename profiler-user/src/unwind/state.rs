@@ -7,7 +7,7 @@ use super::expression::Place;
 /// DWARF number of rbp (System V ABI AMD64, figure 3.36).
 pub(super) const RBP: u64 = 6;
 /// DWARF number of rsp.
-const RSP: u8 = 7;
+pub(super) const RSP: u64 = 7;
 
 /// How the CFA is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) enum Cfa {
 /// How one of the caller's registers is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Saved {
-    /// Nothing was said, or that it is what it was.
+    /// Nothing was said, or that it is what it was. The stack pointer without a word is the CFA.
     #[default]
     Unchanged,
     /// It is lost.
@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) cfa: Cfa,
     /// Of rbp.
     pub(super) fp: Saved,
+    /// Of rsp.
+    pub(super) sp: Saved,
     /// Of the return address.
     pub(super) ra: Saved,
 }
@@ -57,7 +59,7 @@ impl State {
         }
         // glibc and musl describe their rt_sigreturn trampolines so: the caller's stack pointer is in the
         // `struct ucontext` at 160 bytes from its start, and so are all the other registers.
-        let in_context = Place::Deref { register: RSP, offset: 160, add: 0 };
+        let in_context = Place::Deref { register: 7, offset: 160, add: 0 };
         if signal && self.cfa == Cfa::Place(in_context) {
             return Rule::SIGNAL;
         }
@@ -65,7 +67,14 @@ impl State {
     }
 
     fn ordinary(&self) -> Option<Rule> {
-        let mut rule = match self.cfa {
+        let cfa = match (self.sp, self.ra) {
+            (Saved::Unchanged, _) => self.cfa,
+            // longjmp's last instructions: the caller's registers are in others, and nothing is read at the CFA. The
+            // stack pointer can stand for it.
+            (Saved::Register(register), Saved::Register(_)) => Cfa::Offset { register, offset: 0 },
+            _ => return None,
+        };
+        let mut rule = match cfa {
             Cfa::Unknown => return None,
             Cfa::Offset { register, offset } => Rule::offset(number(register)?, offset.try_into().ok()?),
             Cfa::Place(Place::Register { register, offset }) => {
@@ -100,6 +109,7 @@ impl State {
         // The return address can be had even where the frame pointer cannot.
         match self.fp {
             Saved::Unchanged | Saved::Register(RBP) => rule.fp = fp::UNCHANGED,
+            Saved::AtCfa(_) if cfa != self.cfa => rule.fp = fp::UNDEFINED,
             Saved::AtCfa(offset) => match offset.try_into() {
                 Ok(offset) => {
                     rule.fp = fp::AT_CFA;
@@ -130,8 +140,12 @@ fn number(register: u64) -> Option<u8> {
 mod tests {
     use super::*;
 
-    const CALLED: State =
-        State { cfa: Cfa::Offset { register: 7, offset: 8 }, fp: Saved::Unchanged, ra: Saved::AtCfa(-8) };
+    const CALLED: State = State {
+        cfa: Cfa::Offset { register: 7, offset: 8 },
+        fp: Saved::Unchanged,
+        sp: Saved::Unchanged,
+        ra: Saved::AtCfa(-8),
+    };
 
     fn with_fp(fp: Saved) -> Rule {
         State { fp, ..CALLED }.rule(false)
@@ -181,6 +195,17 @@ mod tests {
         ] {
             assert_eq!(with_ra(other), Rule::UNSUPPORTED);
         }
+    }
+
+    #[test]
+    fn stack_pointers() {
+        let jumping = State { sp: Saved::Register(8), ra: Saved::Register(1), ..CALLED };
+        let rule = Rule { ra: ra::REGISTER, ra_register: 1, ..Rule::offset(8, 0) };
+        assert_eq!(jumping.rule(false), rule);
+        assert_eq!(State { fp: Saved::AtCfa(8), ..jumping }.rule(false), Rule { fp: fp::UNDEFINED, ..rule });
+        assert_eq!(State { ra: Saved::AtCfa(-8), ..jumping }.rule(false), Rule::UNSUPPORTED);
+        assert_eq!(State { sp: Saved::AtCfa(-8), ..jumping }.rule(false), Rule::UNSUPPORTED);
+        assert_eq!(State { sp: Saved::Unknown, ..CALLED }.rule(false), Rule::UNSUPPORTED);
     }
 
     #[test]

@@ -120,9 +120,11 @@ impl Table {
 fn rules(frames: &mut [Frames], window: &Range<u64>, otherwise: Rule, special: &Steps) -> Result<Steps> {
     let mut steps = Steps::default();
     steps.push(window.start, Rule::GAP);
-    for frames in frames {
+    for (index, frames) in frames.iter_mut().enumerate() {
         if steps.has_gap() {
-            steps = steps.with_gaps_from(&frames.rules(window)?);
+            let more = frames.rules(window);
+            let more = if index == 0 { more? } else { more.unwrap_or_else(ignored) };
+            steps = steps.with_gaps_from(&more);
         }
     }
     if otherwise != Rule::GAP {
@@ -198,3 +200,6 @@ fn ignored<T: Default>(error: Error) -> T {
     tracing::debug!("call-frame information is left out: {error}");
     T::default()
 }
+
+#[cfg(test)]
+mod tests;

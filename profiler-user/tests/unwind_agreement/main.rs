@@ -30,17 +30,18 @@ struct Row {
 
 #[test]
 fn the_c_library() {
-    agree(Path::new("/lib/x86_64-linux-gnu/libc.so.6"), true);
+    // The end of setcontext, when all registers are in a structure that none of the caller's frames holds.
+    agree(Path::new("/lib/x86_64-linux-gnu/libc.so.6"), 1);
 }
 
 #[test]
 fn the_dynamic_linker() {
-    agree(Path::new("/lib64/ld-linux-x86-64.so.2"), true);
+    agree(Path::new("/lib64/ld-linux-x86-64.so.2"), 0);
 }
 
 #[test]
 fn this_test_itself() {
-    agree(Path::new("/proc/self/exe"), true);
+    agree(Path::new("/proc/self/exe"), 0);
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn libraries_that_may_be_there() {
         ["/lib/x86_64-linux-gnu/libcrypto.so.3", "/lib/x86_64-linux-gnu/libstdc++.so.6", "/usr/bin/python3"]
     {
         if Path::new(path).exists() {
-            agree(Path::new(path), false);
+            agree(Path::new(path), usize::MAX);
         }
     }
 }
@@ -58,12 +59,12 @@ fn libraries_that_may_be_there() {
 fn files_that_the_environment_names() {
     let paths = std::env::var("PROFILER_UNWIND_FILES").unwrap_or_default();
     for path in paths.split(':').filter(|path| !path.is_empty()) {
-        agree(Path::new(path), false);
+        agree(Path::new(path), usize::MAX);
     }
 }
 
-/// Compares a file; `whole` where every row of it must have a rule.
-fn agree(path: &Path, whole: bool) {
+/// Compares a file, of which only so many rows may be inexpressible.
+fn agree(path: &Path, most_unsupported: usize) {
     let data = fs::read(path).unwrap();
     let rows = rows(&data);
     let mut looked_up = Lookup::open(path);
@@ -81,11 +82,14 @@ fn agree(path: &Path, whole: bool) {
             assert_eq!(looked_up.rule(start - 1), Rule::GAP, "before {}", context());
         }
         previous_end = Some(*end);
-        unsupported += usize::from(*rule == Rule::UNSUPPORTED);
+        if *rule == Rule::UNSUPPORTED {
+            println!("unsupported: {}", context());
+            unsupported += 1;
+        }
     }
     println!("{}: {} rows agree, {unsupported} of them unsupported", path.display(), rows.len());
     assert!(!rows.is_empty(), "{}", path.display());
-    assert!(!whole || unsupported == 0, "{unsupported} rows of {} are unsupported", path.display());
+    assert!(unsupported <= most_unsupported, "{unsupported} rows of {} are unsupported", path.display());
 }
 
 /// The table under test.
@@ -199,6 +203,13 @@ fn rule(row: &UnwindTableRow<usize>, section: &EhFrame<Bytes<'_>>, encoding: Enc
             _ => return Rule::UNSUPPORTED,
         },
     };
+    match (row.register(Register(7)), &return_address) {
+        (None, _) => {}
+        (Some(RegisterRule::Register(register)), Some(RegisterRule::Register(_))) => {
+            rule = Rule::offset(register.0 as u8, 0);
+        }
+        _ => return Rule::UNSUPPORTED,
+    }
     match return_address {
         Some(RegisterRule::Offset(-8)) => {}
         Some(RegisterRule::Register(register)) if register.0 < 16 => {
