@@ -21,6 +21,8 @@ const MOST_CIES: usize = 1 << 10;
 const MOST_INSTRUCTION_BYTES: u64 = 8 << 20;
 /// Bytes that one call may fetch. CIEs may lie far from their frame descriptions.
 const MOST_FETCHED_BYTES: u64 = 256 << 20;
+/// Records that are looked at to find a frame description that is not of an empty function. LLVM 22 has 20 such in a row.
+const MOST_AT_ONE_START: usize = 64;
 /// Frame descriptions of a section without a search table: 32 MiB of index.
 const MOST_INDEXED: usize = 2 << 20;
 
@@ -115,8 +117,7 @@ impl Frames {
         let mut fdes: Vec<Fde> = Vec::new();
         for (start, at) in candidates {
             // What is damaged, empty or not where the table says is left out: a gap.
-            let Some(fde) = self.fde_at(at)?.filter(|fde| fde.code.start == start && !fde.code.is_empty())
-            else {
+            let Some(fde) = self.fde_at(at, start)? else {
                 continue;
             };
             match fdes.last_mut() {
@@ -157,11 +158,28 @@ impl Frames {
         Ok(index)
     }
 
-    fn fde_at(&mut self, at: u64) -> Result<Option<Fde>> {
-        match self.head_at(at)? {
-            Some(head @ Head { kind: Kind::Fde { cie }, .. }) => self.fde(&head, cie),
-            _ => Ok(None),
+    /// The frame description at a place, if it is that of code at `start`.
+    ///
+    /// lld lists one description of each address only, the first (ELF/SyntheticSections.cpp), even where that is of an
+    /// empty function and those of the code proper come after it.
+    fn fde_at(&mut self, mut at: u64, start: u64) -> Result<Option<Fde>> {
+        for _ in 0..MOST_AT_ONE_START {
+            let Some(head) = self.head_at(at)? else {
+                break;
+            };
+            match head.kind {
+                Kind::End => break,
+                Kind::Cie => {}
+                Kind::Fde { cie } => match self.fde(&head, cie)? {
+                    Some(fde) if fde.code.start != start => break,
+                    Some(fde) if !fde.code.is_empty() => return Ok(Some(fde)),
+                    Some(_) => {}
+                    None => break,
+                },
+            }
+            at = head.end;
         }
+        Ok(None)
     }
 
     fn head_at(&mut self, at: u64) -> Result<Option<Head>> {

@@ -57,8 +57,8 @@ impl State {
         if self.ra == Saved::Undefined {
             return Rule::END;
         }
-        // glibc and musl describe their rt_sigreturn trampolines so: the caller's stack pointer is in the
-        // `struct ucontext` at 160 bytes from its start, and so are all the other registers.
+        // So glibc describes its rt_sigreturn trampoline (sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c): the stack
+        // pointer is at the `struct ucontext` that the kernel wrote, which has the caller's in its byte 160.
         let in_context = Place::Deref { register: 7, offset: 160, add: 0 };
         if signal && self.cfa == Cfa::Place(in_context) {
             return Rule::SIGNAL;

@@ -60,6 +60,17 @@ fn a_stripped_file_has_its_rows() {
 }
 
 #[test]
+fn a_search_table_may_list_an_empty_function_in_place_of_the_one_after_it() {
+    // As lld does; LLVM has such functions where all code is unreachable.
+    let (eh_frame, places) =
+        frames(Dialect::EhFrame, &[(0x1_0010, 0, &[]), (0x1_0010, 0x10, PUSH), (0x1_0020, 0, PUSH)]);
+    let header = header(0x9_0000, 0x8_0000, &[(0x1_0010, places[0]), (0x1_0020, places[2])]);
+    let segments =
+        [code(0x1_0000, 0x100), Segment(1, 4, 0x8_0000, eh_frame), Segment(0x6474_e550, 4, 0x9_0000, header)];
+    assert_eq!(open(&elf(&segments, &[])).page(1).unwrap(), [(0, GAP), (0x10, PUSHED), (0x20, GAP)]);
+}
+
+#[test]
 fn segments_of_code_are_apart() {
     let functions: &[(u64, u64, &[u8])] = &[(0x1_0000, 0x1000, PUSH)];
     let (eh_frame, _) = frames(Dialect::EhFrame, functions);
