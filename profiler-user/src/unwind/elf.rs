@@ -11,6 +11,8 @@ const SEGMENT_BYTES: u16 = 56;
 const SECTION_BYTES: u16 = 64;
 /// Program headers of a file; real ones have some ten.
 const MOST_SEGMENTS: u16 = 1 << 12;
+/// Executable segments of a file; real ones have one or two.
+const MOST_CODE: usize = 16;
 /// Section headers of a file; more are as good as none.
 const MOST_SECTIONS: u64 = 1 << 16;
 
@@ -125,6 +127,9 @@ impl Elf {
             end = end.max(code.end);
             code.start < code.end
         });
+        if self.code.len() > MOST_CODE {
+            return Err(Error::TooLarge("number of executable segments"));
+        }
         Ok(())
     }
 
@@ -144,7 +149,7 @@ impl Elf {
         for header in &headers {
             let present = header.kind != SHT_NOBITS;
             let section = Section { part: header.part, compressed: header.flags & SHF_COMPRESSED != 0 };
-            // The longest name that matters has 21 bytes.
+            // The longest name that matters has 22 bytes and a zero.
             let at = names.offset.saturating_add(header.name.into());
             let name = bytes.read_up_to(at, 24)?;
             match name.split(|&byte| byte == 0).next().unwrap_or_default() {

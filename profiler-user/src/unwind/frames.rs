@@ -23,6 +23,8 @@ const MOST_INSTRUCTION_BYTES: u64 = 8 << 20;
 const MOST_FETCHED_BYTES: u64 = 256 << 20;
 /// Records that are looked at to find a frame description that is not of an empty function. LLVM 22 has 20 such in a row.
 const MOST_AT_ONE_START: usize = 64;
+/// Bytes of a section without a search table.
+const MOST_INDEXED_BYTES: u64 = 1 << 30;
 /// Frame descriptions of a section without a search table: 32 MiB of index.
 const MOST_INDEXED: usize = 2 << 20;
 
@@ -131,9 +133,12 @@ impl Frames {
 
     /// All frame descriptions by their starts. Damage ends the list: the next record cannot be found.
     fn index(&mut self) -> Result<Vec<Entry>> {
+        if self.bytes.len() > MOST_INDEXED_BYTES {
+            return Err(Error::TooLarge("call-frame information"));
+        }
         let mut index = Vec::new();
         let mut at = 0;
-        self.bytes.allow(self.bytes.len().saturating_mul(4).saturating_add(MOST_FETCHED_BYTES));
+        self.bytes.allow(4 * self.bytes.len() + MOST_FETCHED_BYTES);
         while let Some(head) = self.head_at(at)? {
             match head.kind {
                 Kind::End => break,

@@ -137,7 +137,12 @@ fn rules(frames: &mut [Frames], window: &Range<u64>, otherwise: Rule, special: &
 fn eh_frame(file: &Arc<File>, elf: &Elf) -> Result<Option<Frames>> {
     if let Some(part) = elf.eh_frame_hdr {
         let bytes = Bytes::of_file(file, part.offset, part.size);
-        if let Some(header) = Header::read(bytes, part.address)? {
+        // Damage means to do without.
+        let header = Header::read(bytes, part.address).or_else(|error| match error {
+            Error::Read(_) => Err(error),
+            _ => Ok(ignored(error)),
+        })?;
+        if let Some(header) = header {
             let section = elf.eh_frame.map(|section| section.part);
             let part = section.iter().chain(&elf.loaded).find_map(|part| part.from(header.eh_frame));
             if let Some(part) = part {

@@ -2,13 +2,14 @@
 //!
 //! `PROFILER_UNWIND_FILES` names more files, separated by colons.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "clippy knows tests by their attribute, not their helpers"
-)]
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
-use std::{collections::HashMap, fs, fs::File, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, EhFrame, Encoding, EndianSlice, Expression, LittleEndian, Operation,
@@ -30,8 +31,8 @@ struct Row {
 
 #[test]
 fn the_c_library() {
-    // The end of setcontext, when all registers are in a structure that none of the caller's frames holds.
-    agree(Path::new("/lib/x86_64-linux-gnu/libc.so.6"), 1);
+    // The end of setcontext, when all registers are in a structure; it is one row in glibc 2.36.
+    agree(&mapped("/libc.so"), 1);
 }
 
 #[test]
@@ -42,6 +43,13 @@ fn the_dynamic_linker() {
 #[test]
 fn this_test_itself() {
     agree(Path::new("/proc/self/exe"), 0);
+}
+
+/// Path of a library of this process.
+fn mapped(name: &str) -> PathBuf {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    PathBuf::from(paths.find(|path| path.contains(name)).unwrap())
 }
 
 #[test]

@@ -183,6 +183,8 @@ fn what_is_no_file_of_code() {
     assert!(matches!(open_error(&other_machine), Error::NotElf));
     assert!(matches!(open_error(&elf(&[], &[])), Error::NoCode));
     assert!(matches!(open_error(&elf(&[code(0, 1), code(4 << 30, 1)], &[])), Error::TooLarge(_)));
+    let many: Vec<_> = (0..17).map(|index| code(0x1000 * index, 1)).collect();
+    assert!(matches!(open_error(&elf(&many, &[])), Error::TooLarge(_)));
     assert!(matches!(open_error(&elf(&[code(0, 1)], &[])[..100]), Error::Damaged(_)));
     assert_eq!(open(&elf(&[code(u64::MAX - 10, 4)], &[])).page(u64::MAX >> 16).unwrap(), [(0, GAP)]);
 }
