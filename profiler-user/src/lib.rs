@@ -13,3 +13,4 @@ pub mod report;
 pub mod source;
 pub mod symbol;
 pub mod sys;
+pub mod unwind;

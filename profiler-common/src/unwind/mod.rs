@@ -2,6 +2,8 @@
 //!
 //! Generic over memory: the BPF program reads user memory through a kernel helper, tests read a slice.
 
+pub mod rule;
+
 /// Readable memory of the thread that is unwound.
 pub trait Memory {
     /// The two 64-bit words at `address` and `address + 8`; `None` where they cannot be read.

@@ -1,0 +1,124 @@
+//! Unwind rules and rows: what the tables in the kernel consist of.
+//!
+//! A table covers code by *pages* of [`PAGE_BYTES`] of an object's own addresses. A page is a sorted list of
+//! [rows](Row); a row says which [rule](Rule) holds from its address up to the next row's. Rules are few (some
+//! thousands for a whole host), rows are many, so a row names its rule by number and takes four bytes.
+
+/// Bytes of code that one page of rows covers.
+pub const PAGE_BYTES: u64 = 1 << PAGE_SHIFT;
+/// Binary logarithm of [`PAGE_BYTES`].
+pub const PAGE_SHIFT: u32 = 16;
+
+/// One row of a page. The first row of a page has offset 0, so every address in the page has a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Row {
+    /// Distance of the first address from the page's, bytes.
+    pub offset: u16,
+    /// Index of the rule in the table of rules.
+    pub rule: u16,
+}
+
+/// What to do at an instruction. `u8` on both sides of the kernel boundary, so a value that is no variant is noise from
+/// outside and not undefined behaviour.
+pub mod kind {
+    /// No rule is known here: a gap between functions. Index 0 of every table of rules is such a rule.
+    pub const GAP: u8 = 0;
+    /// The return address is undefined: this frame is the thread's first.
+    pub const END: u8 = 1;
+    /// There is a rule, but not one that can be expressed here.
+    pub const UNSUPPORTED: u8 = 2;
+    /// The code keeps a chain of frame pointers.
+    pub const FRAME_POINTER: u8 = 3;
+    /// The code returns from a signal handler: the interrupted registers are in the frame.
+    pub const SIGNAL: u8 = 4;
+    /// An entry of a procedure linkage table: CFA = sp + 8, and 8 more where the low four bits of pc are at least
+    /// `cfa_add` (what linkers write as an expression over rip).
+    pub const PLT: u8 = 5;
+    /// CFA = register + `cfa_offset`.
+    pub const OFFSET: u8 = 6;
+    /// CFA = the word at (register + `cfa_offset`) + `cfa_add`.
+    pub const DEREF: u8 = 7;
+}
+
+/// How the caller's frame pointer is found.
+pub mod fp {
+    /// It is what it was: no rule means unchanged.
+    pub const UNCHANGED: u8 = 0;
+    /// It was saved at CFA + `fp_offset`.
+    pub const AT_CFA: u8 = 1;
+    /// It was saved at `fp_register` + `fp_offset`.
+    pub const AT_REGISTER: u8 = 2;
+    /// It cannot be found.
+    pub const UNDEFINED: u8 = 3;
+}
+
+/// How the return address is found.
+pub mod ra {
+    /// At CFA - 8, where a call instruction puts it.
+    pub const AT_CFA: u8 = 0;
+    /// In `ra_register`.
+    pub const REGISTER: u8 = 1;
+}
+
+/// How to get from a frame to its caller; 16 bytes. Registers have their DWARF numbers (System V ABI AMD64, figure
+/// 3.36: 6 is rbp, 7 is rsp). Fields that a kind does not use are zero, so that equal rules are equal bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Rule {
+    /// One of [`kind`].
+    pub kind: u8,
+    /// The register that the CFA is computed from.
+    pub cfa_register: u8,
+    /// One of [`fp`].
+    pub fp: u8,
+    /// The register that the place of the saved frame pointer is computed from.
+    pub fp_register: u8,
+    /// One of [`ra`].
+    pub ra: u8,
+    /// The register with the return address.
+    pub ra_register: u8,
+    /// See [`kind::DEREF`] and [`kind::PLT`].
+    pub cfa_add: i16,
+    /// See [`kind::OFFSET`] and [`kind::DEREF`]; bytes.
+    pub cfa_offset: i32,
+    /// See [`fp::AT_CFA`] and [`fp::AT_REGISTER`]; bytes.
+    pub fp_offset: i32,
+}
+
+const _: () = assert!(size_of::<Rule>() == 16 && size_of::<Row>() == 4);
+
+impl Rule {
+    /// See [`kind::GAP`].
+    pub const GAP: Self = Self::special(kind::GAP);
+    /// See [`kind::END`].
+    pub const END: Self = Self::special(kind::END);
+    /// See [`kind::UNSUPPORTED`].
+    pub const UNSUPPORTED: Self = Self::special(kind::UNSUPPORTED);
+    /// See [`kind::FRAME_POINTER`].
+    pub const FRAME_POINTER: Self = Self::special(kind::FRAME_POINTER);
+    /// See [`kind::SIGNAL`].
+    pub const SIGNAL: Self = Self::special(kind::SIGNAL);
+
+    /// A rule that is its kind alone.
+    #[must_use]
+    pub const fn special(kind: u8) -> Self {
+        Self {
+            kind,
+            cfa_register: 0,
+            fp: 0,
+            fp_register: 0,
+            ra: 0,
+            ra_register: 0,
+            cfa_add: 0,
+            cfa_offset: 0,
+            fp_offset: 0,
+        }
+    }
+
+    /// CFA = register + offset, everything else as after a call.
+    #[must_use]
+    pub const fn offset(register: u8, offset: i32) -> Self {
+        Self { cfa_register: register, cfa_offset: offset, ..Self::special(kind::OFFSET) }
+    }
+}
