@@ -1,0 +1,150 @@
+//! Thousands of processes that live for some milliseconds: whether they are seen, and what they leave behind.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use profiler_tests::bpf::BpfObjects;
+use profiler_tests::stats::SIGMAS;
+use profiler_tests::{Bare, Frame, Profiler, Session, Stack, Target, pprof, recording};
+
+/// Copies of `brief`, each a file of its own to the profiler.
+fn copies(session: &Session, prefix: &str, count: usize) -> Vec<String> {
+    let program = Bare::c("brief.c", "brief").build();
+    let copy = |n: usize| -> PathBuf {
+        let path = session.path(&format!("{prefix}{n}"));
+        std::fs::copy(&program, &path).unwrap();
+        path
+    };
+    (0..count).map(|n| copy(n).to_str().unwrap().to_owned()).collect()
+}
+
+/// Starts `count` processes over `seconds`, each of which lives for 5 to 20 ms. Gives the CPU time, nanoseconds, that
+/// the kernel accounted to them.
+fn spawn(count: usize, seconds: usize, programs: &[String]) -> i64 {
+    let (count, seconds) = (count.to_string(), seconds.to_string());
+    let spawner = Bare::c("brief.c", "brief-spawner").build();
+    let mut args = vec!["spawn", &*count, &*seconds];
+    args.extend(programs.iter().map(String::as_str));
+    let report = Target::start(&spawner, &args).finish();
+    assert_eq!(report.number("spawned", "count").to_string(), count);
+    report.number("spawned", "cpu_ns").cast_signed()
+}
+
+#[test]
+fn ten_thousand_processes_in_a_minute() {
+    let (count, seconds) =
+        if std::env::var_os("PROFILER_TEST_LONG").is_some() { (10_000, 60) } else { (1_500, 9) };
+    let session = Session::begin();
+    let programs = copies(&session, "brief-", 4);
+    let mut spent = 0;
+    let profile = recording::of_host_during(&session, || spent = spawn(count, seconds, &programs));
+
+    let names: BTreeSet<String> = (0..4).map(|n| format!("brief-{n}")).collect();
+    let is_brief = |s: &Stack| names.contains(s.label("process"));
+    let found = profile.cpu_ns(is_brief);
+    // Sampling error: each of the host's ticks hits with the share of the CPU time that the processes had.
+    let ticks = profile.capacity_ns() as f64 / profile.proto.period as f64;
+    let p = (spent as f64 / profile.capacity_ns() as f64).min(1.0);
+    let error = SIGMAS * (ticks * p * (1.0 - p)).sqrt() * profile.proto.period as f64;
+    profile.check(
+        found as f64 >= 0.95 * spent as f64 - error,
+        &format!("{found} ns sampled of {spent} ns spent, sampling error {error:.0} ns"),
+    );
+    profile.check(
+        names.iter().all(|name| profile.values("process").contains(name.as_str())),
+        "every program is there under its name",
+    );
+
+    let is_named = |s: &Stack| !s.frames.iter().any(|f| f.name.is_empty() || f.is_remark());
+    let named = profile.cpu_ns(|s| is_brief(s) && is_named(s));
+    let unnamed = profile.stacks.iter().filter(|s| is_brief(s) && !is_named(s));
+    let shown = pprof::describe(unnamed, 10);
+    assert!(named as f64 >= 0.9 * found as f64, "{named} of {found} ns have named frames\n{shown}");
+    // Named, and right: it is in this function that they work.
+    let is_work = |f: &Frame| f.name == "brief_leaf";
+    let working = profile.cpu_ns(|s| is_brief(s) && s.frames.iter().any(is_work));
+    profile.check(working * 2 > found, &format!("{working} of {found} ns in brief_leaf"));
+}
+
+/// What an agent holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// Memory of its own, bytes: neither files nor what it shares.
+    memory: u64,
+    /// Memory of the BPF maps that it has open, bytes. The kernel counts the entries of a table that allocates them
+    /// one by one since 6.4; before, this is a constant.
+    maps: u64,
+    /// Open files.
+    files: u64,
+    /// BPF maps of the host.
+    objects: u64,
+}
+
+impl Held {
+    fn by(pid: u32) -> Held {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let (mut maps, mut files) = (0, 0);
+        for file in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+            files += 1;
+            let Ok(info) =
+                std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", file.file_name().display()))
+            else {
+                continue;
+            };
+            if info.contains("map_type:") {
+                maps += number_after(&info, "memlock:");
+            }
+        }
+        let objects = BpfObjects::now().maps.len() as u64;
+        Held { memory: 1024 * number_after(&status, "RssAnon:"), maps, files, objects }
+    }
+
+    /// Whether it is no more than `before`, to what an allocator keeps back.
+    fn is_back_at(&self, before: &Held) -> bool {
+        // Of a thousand processes: less than 2 KiB each in the process, less than 64 bytes each in the kernel.
+        self.memory <= before.memory + 2 * 1024 * 1024
+            && self.maps <= before.maps + 64 * 1024
+            && self.files <= before.files
+            && self.objects <= before.objects
+    }
+}
+
+fn number_after(text: &str, key: &str) -> u64 {
+    let after = text.split_once(key).unwrap_or_else(|| panic!("no {key} in {text}")).1;
+    after.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{key} in {text}"))
+}
+
+#[test]
+fn a_thousand_processes_leave_nothing_behind() {
+    let session = Session::begin();
+    let agent = ["agent", "-o", "out", "--window", "2s", "-F", "99"];
+    let mut agent = Profiler::new(session.folder(), agent).start();
+    agent.wait_until_sampling();
+    // The first thousand fill what is kept on purpose: the allocator's arenas and the tables of libc. Each round has
+    // programs of its own, so that what is kept per program is found as well as what is kept per process.
+    spawn(1000, 6, &copies(&session, "first-", 20));
+    let settled = settle(agent.pid(), |_| false);
+    spawn(1000, 6, &copies(&session, "second-", 20));
+    let after = settle(agent.pid(), |held| held.is_back_at(&settled));
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+    assert!(after.is_back_at(&settled), "after the first thousand {settled:?}, after the second {after:?}");
+}
+
+/// Polls what the agent holds until it is `enough`, for ten windows at most, and gives the least of it.
+fn settle(pid: u32, enough: impl Fn(&Held) -> bool) -> Held {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut held = Held::by(pid);
+    while !enough(&held) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(250));
+        let now = Held::by(pid);
+        held = Held {
+            memory: held.memory.min(now.memory),
+            maps: held.maps.min(now.maps),
+            files: held.files.min(now.files),
+            objects: held.objects.min(now.objects),
+        };
+    }
+    held
+}
