@@ -180,13 +180,25 @@ pub fn cpu_ns<'a>(stacks: impl IntoIterator<Item = &'a Stack>) -> i64 {
 pub fn describe<'a>(stacks: impl IntoIterator<Item = &'a Stack>, most: usize) -> String {
     let mut by_text: BTreeMap<String, i64> = BTreeMap::new();
     for stack in stacks {
-        let text =
-            format!("{} {} {}", stack.label("process"), stack.label("thread"), stack.names().join(" < "));
+        let names = join_short(&stack.names());
+        let text = format!("{} {} {names}", stack.label("process"), stack.label("thread"));
         *by_text.entry(text).or_default() += stack.samples;
     }
     let mut rows: Vec<_> = by_text.into_iter().collect();
     rows.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
     rows.iter().take(most).map(|(text, samples)| format!("{samples:6} {text}\n")).collect()
+}
+
+/// Joins names by " < "; of more than forty shows the first and the last twenty.
+pub(crate) fn join_short<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 20;
+    let join = |names: &[S]| names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" < ");
+    if names.len() <= 2 * SHOWN {
+        return join(names);
+    }
+    let (top, rest) = names.split_at(SHOWN);
+    let (middle, bottom) = rest.split_at(rest.len() - SHOWN);
+    format!("{} < … {} more … < {}", join(top), middle.len(), join(bottom))
 }
 
 /// The tables of a profile by id.

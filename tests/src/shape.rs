@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::chain::Chain;
 use crate::elf::{self, Functions};
-use crate::pprof::{Frame, Pprof, Stack, describe, samples};
+use crate::pprof::{Frame, Pprof, Stack, describe, join_short, samples};
 
 /// Least share of the user samples that have to be complete and exactly right.
 pub const EXACT: f64 = 0.995;
@@ -132,16 +132,13 @@ impl Default for Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, step) in self.steps.iter().enumerate() {
-            let separator = if i == 0 { "" } else { " < " };
-            match (*step.count.start(), *step.count.end()) {
-                (1, 1) => write!(f, "{separator}{}", step.what)?,
-                (0, 1) => write!(f, "{separator}({})?", step.what)?,
-                (0, usize::MAX) => write!(f, "{separator}({})*", step.what)?,
-                (least, most) => write!(f, "{separator}({}){{{least},{most}}}", step.what)?,
-            }
-        }
-        Ok(())
+        let step = |step: &Step| match (*step.count.start(), *step.count.end()) {
+            (1, 1) => step.what.clone(),
+            (0, 1) => format!("({})?", step.what),
+            (0, usize::MAX) => format!("({})*", step.what),
+            (least, most) => format!("({}){{{least},{most}}}", step.what),
+        };
+        write!(f, "{}", join_short(&self.steps.iter().map(step).collect::<Vec<_>>()))
     }
 }
 

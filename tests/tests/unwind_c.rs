@@ -14,7 +14,7 @@ fn check_chains(mode: &str) {
     let session = Session::begin();
     let builds = Bare::chains();
     let targets: Vec<Target> = builds.iter().map(|bare| Target::start(&bare.build(), &[mode])).collect();
-    let profile = recording::of_targets(&session, &targets.iter().collect::<Vec<_>>(), "6s");
+    let profile = recording::of_targets(&session, &targets.iter().collect::<Vec<_>>(), "8s");
     assert_all(
         builds.iter().zip(&targets).map(|(bare, t)| check(bare.name(), &profile.of_pid(t.pid()), &[chain()])),
     );

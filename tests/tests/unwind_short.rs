@@ -1,22 +1,21 @@
 //! Thousands of processes that live for some milliseconds: whether they are seen, and what they leave behind.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use profiler_tests::bpf::BpfObjects;
+use profiler_tests::held::Held;
 use profiler_tests::stats::SIGMAS;
 use profiler_tests::{Bare, Frame, Profiler, Session, Stack, Target, pprof, recording};
 
 /// Copies of `brief`, each a file of its own to the profiler.
 fn copies(session: &Session, prefix: &str, count: usize) -> Vec<String> {
     let program = Bare::c("brief.c", "brief").build();
-    let copy = |n: usize| -> PathBuf {
+    let copy = |n: usize| {
         let path = session.path(&format!("{prefix}{n}"));
-        std::fs::copy(&program, &path).unwrap();
-        path
+        let copied = std::fs::copy(&program, &path);
+        assert!(copied.is_ok(), "cannot copy to {}: {copied:?}", path.display());
+        path.display().to_string()
     };
-    (0..count).map(|n| copy(n).to_str().unwrap().to_owned()).collect()
+    (0..count).map(copy).collect()
 }
 
 /// Starts `count` processes over `seconds`, each of which lives for 5 to 20 ms. Gives the CPU time, nanoseconds, that
@@ -67,54 +66,6 @@ fn ten_thousand_processes_in_a_minute() {
     profile.check(working * 2 > found, &format!("{working} of {found} ns in brief_leaf"));
 }
 
-/// What an agent holds.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    /// Memory of its own, bytes: neither files nor what it shares.
-    memory: u64,
-    /// Memory of the BPF maps that it has open, bytes. The kernel counts the entries of a table that allocates them
-    /// one by one since 6.4; before, this is a constant.
-    maps: u64,
-    /// Open files.
-    files: u64,
-    /// BPF maps of the host.
-    objects: u64,
-}
-
-impl Held {
-    fn by(pid: u32) -> Held {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let (mut maps, mut files) = (0, 0);
-        for file in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
-            files += 1;
-            let Ok(info) =
-                std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", file.file_name().display()))
-            else {
-                continue;
-            };
-            if info.contains("map_type:") {
-                maps += number_after(&info, "memlock:");
-            }
-        }
-        let objects = BpfObjects::now().maps.len() as u64;
-        Held { memory: 1024 * number_after(&status, "RssAnon:"), maps, files, objects }
-    }
-
-    /// Whether it is no more than `before`, to what an allocator keeps back.
-    fn is_back_at(&self, before: &Held) -> bool {
-        // Of a thousand processes: less than 2 KiB each in the process, less than 64 bytes each in the kernel.
-        self.memory <= before.memory + 2 * 1024 * 1024
-            && self.maps <= before.maps + 64 * 1024
-            && self.files <= before.files
-            && self.objects <= before.objects
-    }
-}
-
-fn number_after(text: &str, key: &str) -> u64 {
-    let after = text.split_once(key).unwrap_or_else(|| panic!("no {key} in {text}")).1;
-    after.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{key} in {text}"))
-}
-
 #[test]
 fn a_thousand_processes_leave_nothing_behind() {
     let session = Session::begin();
@@ -124,27 +75,10 @@ fn a_thousand_processes_leave_nothing_behind() {
     // The first thousand fill what is kept on purpose: the allocator's arenas and the tables of libc. Each round has
     // programs of its own, so that what is kept per program is found as well as what is kept per process.
     spawn(1000, 6, &copies(&session, "first-", 20));
-    let settled = settle(agent.pid(), |_| false);
+    let settled = Held::settled(agent.pid(), |_| false);
     spawn(1000, 6, &copies(&session, "second-", 20));
-    let after = settle(agent.pid(), |held| held.is_back_at(&settled));
+    let after = Held::settled(agent.pid(), |held| held.is_back_at(&settled));
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
     assert!(after.is_back_at(&settled), "after the first thousand {settled:?}, after the second {after:?}");
-}
-
-/// Polls what the agent holds until it is `enough`, for ten windows at most, and gives the least of it.
-fn settle(pid: u32, enough: impl Fn(&Held) -> bool) -> Held {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut held = Held::by(pid);
-    while !enough(&held) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(250));
-        let now = Held::by(pid);
-        held = Held {
-            memory: held.memory.min(now.memory),
-            maps: held.maps.min(now.maps),
-            files: held.files.min(now.files),
-            objects: held.objects.min(now.objects),
-        };
-    }
-    held
 }
