@@ -23,7 +23,7 @@ fn cpp_that_throws_a_thousand_exceptions_a_second() {
     let mut shapes = Vec::new();
     for first in 1..=12 {
         // A throw, or the way on from the cleanup of one frame to the next; then the cleanup itself.
-        let runtime = Shape::new().any(0..=14, "the C++ runtime", in_runtime).names(chain_from(first));
+        let runtime = Shape::new().any(0..=24, "the C++ runtime", in_runtime).names(chain_from(first));
         let cleanup = Shape::new().name("app::Guard::~Guard").names(chain_from(first));
         shapes.extend([runtime, cleanup].map(Shape::from_start));
     }
