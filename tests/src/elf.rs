@@ -93,8 +93,13 @@ pub struct Functions {
 impl Functions {
     /// The functions in the static symbol table.
     pub fn of(path: &Path) -> Functions {
+        Functions::with_debug(path, path)
+    }
+
+    /// The functions of the file `path` by the symbol table of its debug file.
+    pub fn with_debug(path: &Path, debug: &Path) -> Functions {
         let segments = code_segments(path);
-        let by_offset = with_file(path, |file| {
+        let by_offset = with_file(debug, |file| {
             let mut by_offset = BTreeMap::new();
             for symbol in file.symbols().filter(|s| s.kind() == SymbolKind::Text) {
                 let (start, Ok(name)) = (symbol.address(), symbol.name()) else { continue };

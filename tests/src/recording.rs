@@ -1,8 +1,9 @@
-//! Recordings as most tests make them.
+//! Recordings as most tests of stacks make them.
 
 use crate::pprof::Pprof;
 use crate::profiler::Profiler;
 use crate::session::Session;
+use crate::shape::name_libc;
 use crate::target::Target;
 
 /// Records running programs for some seconds, at 499 Hz.
@@ -12,7 +13,9 @@ pub fn of_targets(session: &Session, targets: &[&Target], duration: &str) -> Ppr
         args.extend(["-p".to_owned(), target.pid_label()]);
     }
     Profiler::new(session.folder(), args).run().assert_success();
-    Pprof::read(&session.path("x.pb.gz"))
+    let mut profile = Pprof::read(&session.path("x.pb.gz"));
+    name_libc(&mut profile);
+    profile
 }
 
 /// Records the whole host at 499 Hz for as long as `during` takes.
@@ -32,5 +35,7 @@ pub fn of_command(session: &Session, hertz: u32, command: &[&str]) -> Pprof {
     let mut args = vec!["record", "-F", &hertz, "-o", "x.pb.gz", "--"];
     args.extend(command);
     Profiler::new(session.folder(), args).run().assert_success();
-    Pprof::read(&session.path("x.pb.gz"))
+    let mut profile = Pprof::read(&session.path("x.pb.gz"));
+    name_libc(&mut profile);
+    profile
 }

@@ -99,11 +99,12 @@ impl Shape {
 
     /// The end of another thread's stack, below the function that it was created with.
     pub fn from_thread(self) -> Shape {
-        self.any(1..=1, "start_thread", |f| f.name == "start_thread" || is_unnamed_libc(f)).any(
-            1..=1,
-            "clone3",
-            is_thread_root,
-        )
+        self.name("start_thread").thread_root()
+    }
+
+    /// The function in which threads begin.
+    pub fn thread_root(self) -> Shape {
+        self.any(1..=1, "clone3", is_thread_root)
     }
 
     /// A process that has not come to its `main` yet, or has left it: the dynamic loader and libc.
@@ -155,12 +156,8 @@ fn fits(steps: &[Step], frames: &[Frame]) -> bool {
     (*step.count.start()..=run).rev().any(|taken| fits(rest, &frames[taken..]))
 }
 
-fn is_unnamed_libc(frame: &Frame) -> bool {
-    frame.name.is_empty() && frame.file_name().starts_with("libc.so")
-}
-
 fn is_thread_root(frame: &Frame) -> bool {
-    THREAD_ROOTS.contains(&frame.path()) || is_unnamed_libc(frame)
+    THREAD_ROOTS.contains(&frame.path())
 }
 
 /// The dynamic loader, whose first function calls nothing by name and has no unwind table.
@@ -227,6 +224,34 @@ pub fn name_by(profile: &mut Pprof, stripped: &Path, original: &Path) {
             functions.at(frame.offset).unwrap_or_default().clone_into(&mut frame.name);
         }
     }
+}
+
+/// Names the frames in libc that have no name, by libc's installed debug file: whether a profiler reads that is not what
+/// tests of stacks are about, but whether the last frame is the first function of a thread is.
+///
+/// Panics with one sentence where the file is not installed.
+pub fn name_libc(profile: &mut Pprof) {
+    let mut libraries: BTreeMap<String, Functions> = BTreeMap::new();
+    for frame in profile.stacks.iter_mut().flat_map(|stack| &mut stack.frames) {
+        if frame.name.is_empty() && frame.file_name().starts_with("libc.so") {
+            let functions =
+                libraries.entry(frame.mapping.clone()).or_insert_with_key(|path| libc_functions(path));
+            functions.at(frame.offset).unwrap_or_default().clone_into(&mut frame.name);
+        }
+    }
+}
+
+fn libc_functions(path: &str) -> Functions {
+    let path = Path::new(path);
+    let id = elf::build_id(path).unwrap_or_default();
+    let (folder, file) = id.split_at(id.len().min(2));
+    let debug = PathBuf::from(format!("/usr/lib/debug/.build-id/{folder}/{file}.debug"));
+    assert!(
+        debug.exists(),
+        "this test needs the debug symbols of {}: install the Debian package `libc6-dbg`",
+        path.display()
+    );
+    Functions::with_debug(path, &debug)
 }
 
 /// The ends that the stacks of programs of others may have.

@@ -138,7 +138,7 @@ fn five_hundred_threads_a_second() {
         Shape::in_library_calls().name("main").from_start(),
         // glibc's clone3 has no unwind table around its system call, for the sake of the child, in which it would be
         // wrong. There the creating thread looks like the new one, whose stack begins in clone3.
-        Shape::new().library("libc.so", 1..=1),
+        Shape::new().thread_root(),
     ];
     let stacks = profile.of_pid(target.pid());
     let workers: Vec<&Stack> = stacks.iter().copied().filter(|s| s.has("worker_leaf")).collect();
