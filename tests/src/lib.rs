@@ -15,21 +15,29 @@
 
 pub mod bpf;
 pub mod chain;
+pub mod corpus;
 pub mod cpu;
 pub mod elf;
 pub mod folder;
+pub mod held;
 pub mod outcomes;
 pub mod pprof;
 pub mod pprof_tool;
 pub mod profiler;
 pub mod programs;
+pub mod recording;
 pub mod session;
+pub mod shape;
+pub mod split;
 pub mod stats;
 pub mod target;
+pub mod tools;
 
+pub use corpus::Bare;
 pub use outcomes::Summary;
 pub use pprof::{Frame, Pprof, Stack};
 pub use profiler::{Finished, Profiler, Running};
 pub use programs::Program;
 pub use session::Session;
+pub use shape::Shape;
 pub use target::Target;

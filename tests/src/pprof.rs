@@ -44,6 +44,8 @@ pub struct Frame {
     pub address: u64,
     /// File name of the mapping, or empty.
     pub mapping: String,
+    /// Offset of the address in the mapping's file.
+    pub offset: u64,
     /// Whether it was inlined into the next frame.
     pub inlined: bool,
 }
@@ -52,6 +54,16 @@ impl Frame {
     /// The name without parameter list: `app::Widget<int>::spin` of `app::Widget<int>::spin(unsigned long)`.
     pub fn path(&self) -> &str {
         self.name.split_once('(').map_or(&self.name, |(path, _)| path)
+    }
+
+    /// File name of the mapping without its folder, or empty.
+    pub fn file_name(&self) -> &str {
+        self.mapping.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether it is no code but a remark on the stack, such as `[truncated]`.
+    pub fn is_remark(&self) -> bool {
+        self.name.starts_with('[')
     }
 
     /// Whether it is kernel code.
@@ -168,13 +180,25 @@ pub fn cpu_ns<'a>(stacks: impl IntoIterator<Item = &'a Stack>) -> i64 {
 pub fn describe<'a>(stacks: impl IntoIterator<Item = &'a Stack>, most: usize) -> String {
     let mut by_text: BTreeMap<String, i64> = BTreeMap::new();
     for stack in stacks {
-        let text =
-            format!("{} {} {}", stack.label("process"), stack.label("thread"), stack.names().join(" < "));
+        let names = join_short(&stack.names());
+        let text = format!("{} {} {names}", stack.label("process"), stack.label("thread"));
         *by_text.entry(text).or_default() += stack.samples;
     }
     let mut rows: Vec<_> = by_text.into_iter().collect();
     rows.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
     rows.iter().take(most).map(|(text, samples)| format!("{samples:6} {text}\n")).collect()
+}
+
+/// Joins names by " < "; of more than forty shows the first and the last twenty.
+pub(crate) fn join_short<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 20;
+    let join = |names: &[S]| names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" < ");
+    if names.len() <= 2 * SHOWN {
+        return join(names);
+    }
+    let (top, rest) = names.split_at(SHOWN);
+    let (middle, bottom) = rest.split_at(rest.len() - SHOWN);
+    format!("{} < … {} more … < {}", join(top), middle.len(), join(bottom))
 }
 
 /// The tables of a profile by id.
@@ -229,11 +253,13 @@ impl<'a> Tables<'a> {
         location: &proto::Location,
         frames: &mut Vec<Frame>,
     ) -> Result<(), String> {
-        let mapping = match location.mapping_id {
-            0 => String::new(),
+        let (mapping, offset) = match location.mapping_id {
+            0 => (String::new(), 0),
             id => {
                 let mapping = self.mappings.get(&id).ok_or_else(|| format!("no mapping {id}"))?;
-                string(profile, mapping.filename)?.to_owned()
+                let offset = location.address.wrapping_sub(mapping.memory_start);
+                let name = string(profile, mapping.filename)?;
+                (name.to_owned(), offset.wrapping_add(mapping.file_offset))
             }
         };
         let unnamed = Frame {
@@ -242,6 +268,7 @@ impl<'a> Tables<'a> {
             line: 0,
             address: location.address,
             mapping,
+            offset,
             inlined: false,
         };
         for (i, line) in location.line.iter().enumerate() {

@@ -143,7 +143,7 @@ pub fn must_run(command: &mut Command) -> String {
 }
 
 /// Builds `source` once per content and arguments. The file appears whole, so that a program that runs is not replaced.
-fn build(compiler: &str, args: &[String], source: &Path, name: &str) -> PathBuf {
+pub(crate) fn build(compiler: &str, args: &[String], source: &Path, name: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     (compiler, args).hash(&mut hasher);
     for file in [source, &source_folder().join("common.h")] {
@@ -163,12 +163,12 @@ fn build(compiler: &str, args: &[String], source: &Path, name: &str) -> PathBuf 
     built
 }
 
-fn source_folder() -> PathBuf {
+pub(crate) fn source_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")
 }
 
 /// The folder in which rustc keeps an `ld.lld` for gcc.
-fn lld_folder() -> String {
+pub(crate) fn lld_folder() -> String {
     let sysroot = must_run(Command::new("rustc").args(["--print", "sysroot"]));
     let rustlib = Path::new(sysroot.trim()).join("lib/rustlib");
     let folder = rustlib.join("x86_64-unknown-linux-gnu/bin/gcc-ld");

@@ -23,6 +23,11 @@ impl Target {
         Target::launch(Command::new(program).args(args))
     }
 
+    /// Starts a command that turns into a target program by exec, such as `setpriv`, and waits until that is ready.
+    pub fn start_as(wrapper: &mut Command) -> Target {
+        Target::launch(wrapper)
+    }
+
     /// Starts a command that has a target program as its only child, such as `unshare --fork`, and waits until that is
     /// ready. The pid is then the child's, as the host sees it.
     pub fn start_behind(wrapper: &mut Command) -> Target {

@@ -1,12 +1,16 @@
 //! A process that is recorded by pid: shares of its functions and order of its callers, for all ways to build it.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use profiler_tests::chain::Chain;
 use profiler_tests::programs::must_run;
+use profiler_tests::split::{Installed, Split};
 use profiler_tests::stats::assert_at_least;
-use profiler_tests::{Pprof, Profiler, Program, Session, Target, elf, pprof};
+use profiler_tests::{Pprof, Profiler, Program, Session, Target, pprof};
+
+/// Of the programs that are split into code and debug information.
+const FRAME_POINTERS: [&str; 3] =
+    ["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer", "-fno-optimize-sibling-calls"];
 
 /// Records a running process for five seconds.
 fn record(session: &Session, target: &Target) -> Pprof {
@@ -86,65 +90,11 @@ fn debug_information_gives_inlined_functions_and_lines() {
     }
 }
 
-/// A program without symbols whose debug file lies elsewhere.
-struct Split {
-    program: PathBuf,
-    debug: PathBuf,
-}
-
-/// Splits a build with a build-id of its own, made of `seed`, into a stripped program and `app.debug`.
-fn split(session: &Session, seed: &str) -> Split {
-    let program = session.path("chain-split");
-    let debug = session.path("app.debug");
-    let unique = format!("{:08x}{:016x}", std::process::id(), profiler_tests::cpu::unix_now());
-    let id = format!("{seed}{unique}{:0>14}", "");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-g", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"])
-        .args(["-fno-optimize-sibling-calls", &format!("-Wl,--build-id=0x{id}"), "-o"])
-        .arg(&program)
-        .arg(Program::Debug.source());
-    must_run(&mut gcc);
-    assert_eq!(elf::build_id(&program).as_deref(), Some(&*id));
-    must_run(Command::new("objcopy").arg("--only-keep-debug").args([&program, &debug]));
-    must_run(Command::new("strip").arg("--strip-all").arg(&program));
-    assert_eq!(elf::symbol_count(&program), 0, "the program is stripped");
-    Split { program, debug }
-}
-
-/// A file that is removed at the end, with the folder that was made for it.
-struct Installed {
-    file: PathBuf,
-    made_folder: bool,
-}
-
-impl Installed {
-    fn new(from: &Path, file: PathBuf) -> Installed {
-        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        let made_folder = !folder.exists();
-        let installed = Installed { file, made_folder };
-        let copied = std::fs::create_dir_all(folder).and_then(|()| std::fs::copy(from, &installed.file));
-        assert!(copied.is_ok(), "cannot install {}: {copied:?}", installed.file.display());
-        installed
-    }
-}
-
-impl Drop for Installed {
-    fn drop(&mut self) {
-        // What cannot be removed at the end of a test is not worth a second panic.
-        let _ = std::fs::remove_file(&self.file);
-        if let (true, Some(folder)) = (self.made_folder, self.file.parent()) {
-            let _ = std::fs::remove_dir(folder);
-        }
-    }
-}
-
 #[test]
 fn stripped_with_a_debug_file_by_build_id() {
     let session = Session::begin();
-    let split = split(&session, "e2");
-    let id = elf::build_id(&split.program).unwrap();
-    let file = format!("/usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..]);
-    let _installed = Installed::new(&split.debug, file.into());
+    let split = Split::build(&session, "e2", &FRAME_POINTERS);
+    let _installed = split.install_by_build_id();
     let target = Target::start(&split.program, &["burn"]);
     let profile = record(&session, &target);
     Chain::of(Program::Debug).assert_in(&profile, target.pid());
@@ -153,7 +103,7 @@ fn stripped_with_a_debug_file_by_build_id() {
 #[test]
 fn stripped_with_a_debug_file_by_debuglink() {
     let session = Session::begin();
-    let split = split(&session, "e3");
+    let split = Split::build(&session, "e3", &FRAME_POINTERS);
     let folder = session.path(".debug");
     let _installed = Installed::new(&split.debug, folder.join("app.debug"));
     let link = format!("--add-gnu-debuglink={}", split.debug.display());

@@ -1,0 +1,41 @@
+//! Recordings as most tests of stacks make them.
+
+use crate::pprof::Pprof;
+use crate::profiler::Profiler;
+use crate::session::Session;
+use crate::shape::name_libc;
+use crate::target::Target;
+
+/// Records running programs for some seconds, at 499 Hz.
+pub fn of_targets(session: &Session, targets: &[&Target], duration: &str) -> Pprof {
+    let mut args = ["record", "-F", "499", "-o", "x.pb.gz", "-d", duration].map(str::to_owned).to_vec();
+    for target in targets {
+        args.extend(["-p".to_owned(), target.pid_label()]);
+    }
+    Profiler::new(session.folder(), args).run().assert_success();
+    let mut profile = Pprof::read(&session.path("x.pb.gz"));
+    name_libc(&mut profile);
+    profile
+}
+
+/// Records the whole host at 499 Hz for as long as `during` takes.
+pub fn of_host_during(session: &Session, during: impl FnOnce()) -> Pprof {
+    let args = ["record", "-d", "600s", "-F", "499", "-o", "x.pb.gz"];
+    let mut recording = Profiler::new(session.folder(), args).start();
+    recording.wait_until_sampling();
+    during();
+    recording.signal(libc::SIGINT);
+    recording.finish().assert_success();
+    Pprof::read(&session.path("x.pb.gz"))
+}
+
+/// Records a command and its children from start to end.
+pub fn of_command(session: &Session, hertz: u32, command: &[&str]) -> Pprof {
+    let hertz = hertz.to_string();
+    let mut args = vec!["record", "-F", &hertz, "-o", "x.pb.gz", "--"];
+    args.extend(command);
+    Profiler::new(session.folder(), args).run().assert_success();
+    let mut profile = Pprof::read(&session.path("x.pb.gz"));
+    name_libc(&mut profile);
+    profile
+}

@@ -1,0 +1,80 @@
+//! Stacks of programs in C++, Rust and Go without frame pointers.
+
+use profiler_tests::chain::Chain;
+use profiler_tests::shape::{assert_all, check};
+use profiler_tests::{Bare, Frame, Program, Session, Shape, Target, recording};
+
+/// Names from `app::chain_<first>` up to `main`.
+fn chain_from(first: usize) -> Vec<String> {
+    let links = (1..=first).rev().map(|n| format!("app::chain_{n:02}"));
+    links.chain(std::iter::once("main".to_owned())).collect()
+}
+
+/// libgcc's unwinder and what it calls, under the C++ runtime.
+fn in_runtime(frame: &Frame) -> bool {
+    ["libstdc++", "libgcc_s", "libc.so", "ld-linux"].iter().any(|file| frame.file_name().starts_with(file))
+}
+
+#[test]
+fn cpp_that_throws_a_thousand_exceptions_a_second() {
+    let session = Session::begin();
+    let target = Target::start(&Bare::cpp("throws.cpp", "throws").build(), &[]);
+    let profile = recording::of_targets(&session, &[&target], "4s");
+    let mut shapes = Vec::new();
+    for first in 1..=12 {
+        // A throw, or the way on from the cleanup of one frame to the next; then the cleanup itself.
+        let runtime = Shape::new().any(0..=24, "the C++ runtime", in_runtime).names(chain_from(first));
+        let cleanup = Shape::new().name("app::Guard::~Guard").names(chain_from(first));
+        shapes.extend([runtime, cleanup].map(Shape::from_start));
+    }
+    shapes.push(Shape::new().name("app::leaf").names(chain_from(12)).from_start());
+    let stacks = profile.of_pid(target.pid());
+    assert_all([check("throws", &stacks, &shapes)]);
+    let unwinding = stacks.iter().filter(|s| s.frames.iter().any(|f| f.file_name().starts_with("libgcc_s")));
+    let unwinding: i64 = unwinding.map(|s| s.samples).sum();
+    assert!(unwinding > 0, "samples in the unwinder of exceptions");
+    let exceptions = target.stop().number("exceptions", "count");
+    assert!(exceptions > 1000, "{exceptions} exceptions");
+}
+
+#[test]
+fn rust_release_builds() {
+    let session = Session::begin();
+    let builds = [Bare::rust("chain.rs", "bare-rust"), Bare::rust("chain.rs", "bare-rust-lld").lld()];
+    let targets = builds.each_ref().map(|bare| Target::start(&bare.build(), &[]));
+    let profile = recording::of_targets(&session, &targets.each_ref(), "4s");
+    let chain = Chain::of(Program::Rust);
+    // The standard library brings debug information that tells what was inlined, or does not, by distribution.
+    let in_std =
+        |f: &Frame| f.file_name().starts_with("bare-rust") && !f.name.is_empty() && f.path() != "main";
+    let whole = || Shape::chain(&chain).any(1..=24, "std", in_std).name("main").from_start();
+    assert_all(
+        builds
+            .iter()
+            .zip(&targets)
+            .map(|(bare, target)| check(bare.name(), &profile.of_pid(target.pid()), &[whole()])),
+    );
+}
+
+#[test]
+fn go() {
+    let session = Session::begin();
+    let target = Target::start(&Bare::go("chain.go", "bare-go").build(), &[]);
+    let profile = recording::of_targets(&session, &[&target], "4s");
+    let links: Vec<String> = (1..=12).rev().map(|n| format!("main.chain{n:02}")).collect();
+    let whole = |shape: Shape| {
+        shape
+            .names(&links)
+            .names(["main.main", "runtime.main"])
+            .one_of(&["runtime.goexit", "runtime.goexit.abi0"])
+    };
+    let shapes = [
+        Shape::new().maybe(&["main.leafHeavy"]),
+        Shape::new().maybe(&["runtime.memmove", "runtime.memmove.abi0"]).name("main.leafLight"),
+    ]
+    .map(whole);
+    let stacks = profile.of_pid(target.pid());
+    assert_all([check("go", &stacks, &shapes)]);
+    let copying: i64 = stacks.iter().filter(|s| s.has("main.leafLight")).map(|s| s.samples).sum();
+    assert!(copying > 50, "samples in the runtime's assembly: {copying}");
+}

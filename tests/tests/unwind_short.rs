@@ -1,0 +1,91 @@
+//! Thousands of processes that live for some milliseconds: whether they are seen, and what they leave behind.
+
+use std::collections::BTreeSet;
+
+use profiler_tests::held::Held;
+use profiler_tests::stats::SIGMAS;
+use profiler_tests::{Bare, Frame, Profiler, Session, Stack, Target, pprof, recording};
+
+/// Copies of `brief`, each a file of its own to the profiler.
+fn copies(session: &Session, prefix: &str, count: usize) -> Vec<String> {
+    let program = Bare::c("brief.c", "brief").build();
+    let copy = |n: usize| {
+        let path = session.path(&format!("{prefix}{n}"));
+        let copied = std::fs::copy(&program, &path);
+        assert!(copied.is_ok(), "cannot copy to {}: {copied:?}", path.display());
+        path.display().to_string()
+    };
+    (0..count).map(copy).collect()
+}
+
+/// Starts `count` processes over `seconds`, each of which lives for 5 to 20 ms. Gives the pid of the
+/// program that started them and the CPU time, nanoseconds, that the kernel accounted to them.
+fn spawn(count: usize, seconds: usize, programs: &[String]) -> (u32, i64) {
+    let (count, seconds) = (count.to_string(), seconds.to_string());
+    let spawner = Bare::c("brief.c", "brief-spawner").build();
+    let mut args = vec!["spawn", &*count, &*seconds];
+    args.extend(programs.iter().map(String::as_str));
+    let target = Target::start(&spawner, &args);
+    let pid = target.pid();
+    let report = target.finish();
+    assert_eq!(report.number("spawned", "count").to_string(), count);
+    (pid, report.number("spawned", "cpu_ns").cast_signed())
+}
+
+#[test]
+fn ten_thousand_processes_in_a_minute() {
+    let (count, seconds) =
+        if std::env::var_os("PROFILER_TEST_LONG").is_some() { (10_000, 60) } else { (1_500, 9) };
+    let session = Session::begin();
+    let programs = copies(&session, "brief-", 4);
+    let (mut spawner, mut spent) = (0, 0);
+    let profile = recording::of_host_during(&session, || (spawner, spent) = spawn(count, seconds, &programs));
+
+    let names: BTreeSet<String> = (0..4).map(|n| format!("brief-{n}")).collect();
+    let is_brief = |s: &Stack| names.contains(s.label("process"));
+    let found = profile.cpu_ns(is_brief);
+    // Until it execs, a process has the name of the one that spawned it, and rightly so.
+    let is_unborn =
+        |s: &Stack| s.label("process") == "brief-spawner" && s.label("pid") != spawner.to_string();
+    let unborn = profile.cpu_ns(is_unborn);
+    profile.check(unborn * 10 < found, &format!("{unborn} ns before exec, {found} ns after"));
+    // Sampling error: each of the host's ticks hits with the share of the CPU time that the processes had.
+    let ticks = profile.capacity_ns() as f64 / profile.proto.period as f64;
+    let p = (spent as f64 / profile.capacity_ns() as f64).min(1.0);
+    let error = SIGMAS * (ticks * p * (1.0 - p)).sqrt() * profile.proto.period as f64;
+    profile.check(
+        (found + unborn) as f64 >= 0.95 * spent as f64 - error,
+        &format!("{found} + {unborn} ns sampled of {spent} ns spent, sampling error {error:.0} ns"),
+    );
+    profile.check(
+        names.iter().all(|name| profile.values("process").contains(name.as_str())),
+        "every program is there under its name",
+    );
+
+    let is_named = |s: &Stack| !s.frames.iter().any(|f| f.name.is_empty() || f.is_remark());
+    let named = profile.cpu_ns(|s| is_brief(s) && is_named(s));
+    let unnamed = profile.stacks.iter().filter(|s| is_brief(s) && !is_named(s));
+    let shown = pprof::describe(unnamed, 10);
+    assert!(named as f64 >= 0.9 * found as f64, "{named} of {found} ns have named frames\n{shown}");
+    // Named, and right: it is in this function that they work.
+    let is_work = |f: &Frame| f.name == "brief_leaf";
+    let working = profile.cpu_ns(|s| is_brief(s) && s.frames.iter().any(is_work));
+    profile.check(working * 2 > found, &format!("{working} of {found} ns in brief_leaf"));
+}
+
+#[test]
+fn a_thousand_processes_leave_nothing_behind() {
+    let session = Session::begin();
+    let agent = ["agent", "-o", "out", "--window", "2s", "-F", "99"];
+    let mut agent = Profiler::new(session.folder(), agent).start();
+    agent.wait_until_sampling();
+    // The first thousand fill what is kept on purpose: the allocator's arenas and the tables of libc. Each round has
+    // programs of its own, so that what is kept per program is found as well as what is kept per process.
+    spawn(1000, 6, &copies(&session, "first-", 20));
+    let settled = Held::settled(agent.pid(), |_| false);
+    spawn(1000, 6, &copies(&session, "second-", 20));
+    let after = Held::settled(agent.pid(), |held| held.is_back_at(&settled));
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+    assert!(after.is_back_at(&settled), "after the first thousand {settled:?}, after the second {after:?}");
+}
