@@ -5,7 +5,8 @@
 
 use crate::{
     outcome::OUTCOMES,
-    stack::{MAX_WORDS, StackRef},
+    stack::{MAX_KERNEL_FRAMES, MAX_WORDS, StackRef},
+    unwind::SIGNAL_WORDS,
 };
 
 /// Bytes of a task's name with its closing zero (TASK_COMM_LEN).
@@ -38,6 +39,18 @@ pub struct SampleKey {
     /// The stack.
     pub stack: StackRef,
     /// Zero: makes the size a multiple of eight without padding.
+    pub reserved: u32,
+}
+
+/// Value of the two stack maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct StoredStack {
+    /// Tells the stack from others with the same hash: see [`hash::mix_check`](crate::hash::mix_check).
+    pub check: u64,
+    /// Its first chunk in the arena.
+    pub chunk: u32,
+    /// Zero.
     pub reserved: u32,
 }
 
@@ -91,14 +104,68 @@ pub const fn same_start(a_ns: u64, b_ns: u64) -> bool {
 /// No such exec id.
 pub const NO_EXEC_ID: u32 = u32::MAX;
 
+/// Message in the ring buffer: a process ran code outside of its known mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct UnknownPc {
+    /// The process.
+    pub process: ProcessKey,
+    /// The address.
+    pub pc: u64,
+}
+
+/// Message in the ring buffer: a sample needed rows that are not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PageWanted {
+    /// Unit of the object's directory in the pool.
+    pub directory: u32,
+    /// Index of the page in the directory.
+    pub page: u32,
+}
+
+/// Bytes of stack memory in a [`Deferred`]: the least of these that holds the stack.
+pub const DEFERRED_STACKS: [usize; 3] = [8 << 10, 64 << 10, 256 << 10];
+/// Bytes that stack memory is copied by: a part that cannot be read ends the copy.
+pub const DEFERRED_PART: usize = 512;
+/// Samples that a CPU defers in a window at the most.
+pub const MAX_DEFERRED: u64 = 4096;
+
+/// Message in the ring buffer: a sample whose user stack the kernel side could not walk, for want of mappings or rules
+/// that user space has only just been asked for.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Deferred<const STACK: usize> {
+    /// The process.
+    pub process: ProcessKey,
+    /// The thread's name.
+    pub thread_name: Name,
+    /// The window.
+    pub epoch: u64,
+    /// Program counter of the first user frame.
+    pub pc: u64,
+    /// Its general registers by DWARF number.
+    pub registers: [u64; 16],
+    /// 1 where `pc` is a return address: the thread is in a system call.
+    pub is_return: u64,
+    /// Number of kernel frames.
+    pub kernel_frames: u64,
+    /// Bytes of the stack that could be read, from the stack pointer on.
+    pub stack_bytes: u64,
+    /// The kernel frames.
+    pub kernel: [u64; MAX_KERNEL_FRAMES],
+    /// The stack from the stack pointer on.
+    pub stack: [u8; STACK],
+}
+
 /// What each CPU keeps between and during ticks. One element per CPU.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct CpuState {
     /// Ticks by [`Outcome`](crate::outcome::Outcome), per bank, since the program was loaded.
     pub outcomes: [[u64; OUTCOMES]; 2],
-    /// Announcements of processes that found the ring buffer full.
-    pub announcements_lost: u64,
+    /// Messages that found the ring buffer full.
+    pub messages_lost: u64,
     /// The window that `next_chunk` belongs to.
     pub epoch: u64,
     /// Time of the previous tick, nanoseconds of CLOCK_MONOTONIC; 0 before the first.
@@ -107,29 +174,77 @@ pub struct CpuState {
     pub next_chunk: u64,
     /// The window in which a full table was last logged, plus one.
     pub logged_epoch: u64,
-    /// Frames and outcome of the walk under way. They pass through memory because the verifier does not follow values
-    /// there: it would check all that comes after a loop once for each number of rounds.
-    pub walk: WalkResult,
+    /// Samples that were deferred in this window.
+    pub deferred: u64,
+    /// The sampled process.
+    pub process: ProcessKey,
+    /// State of the walk under way.
+    pub walk: Walk,
+    /// General registers of the frame at hand by DWARF number; valid where [`Walk::interrupted`] is 1.
+    pub registers: [u64; 16],
+    /// Where the registers of interrupted code are read to.
+    pub context: [u64; SIGNAL_WORDS],
     /// Where the stack is put together.
     pub words: [u64; MAX_WORDS],
 }
 
-/// State of a stack walk.
+/// Whether a sample may be deferred: [`Walk::defer`].
+pub mod defer {
+    /// It may.
+    pub const POSSIBLE: u64 = 0;
+    /// It is to be.
+    pub const WANTED: u64 = 1;
+    /// It may not: there was no room, or the registers that the walk began with are gone.
+    pub const IMPOSSIBLE: u64 = 2;
+}
+
+/// State of a stack walk. It passes through memory because the verifier does not follow values there: it would check all
+/// that comes after a loop once for each number of rounds. It also is what one program of a walk leaves to the next.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct WalkResult {
+pub struct Walk {
+    /// Program counter of the frame at hand.
+    pub pc: u64,
+    /// Its stack pointer.
+    pub sp: u64,
+    /// Its frame pointer.
+    pub fp: u64,
+    /// 1 where the frame was interrupted: all its registers are known.
+    pub interrupted: u64,
+    /// 1 where `pc` is a return address, else it is that of an instruction to come.
+    pub is_return: u64,
+    /// 1 while there is another frame.
+    pub goes_on: u64,
+    /// 1 once frames are found by frame pointers for want of rules.
+    pub fallback: u64,
+    /// One of [`defer`].
+    pub defer: u64,
+    /// Unit of the process's mappings in the pool.
+    pub mappings: u64,
+    /// Number of them.
+    pub mapping_count: u64,
+    /// The mapping that was used last: its first address,
+    pub start: u64,
+    /// the first address behind it; 0 for none,
+    pub end: u64,
+    /// what leads to the object's own addresses,
+    pub delta: u64,
+    /// and its directory (low half) and how it is unwound (high half).
+    pub directory: u64,
     /// Hash of header and frames.
     pub hash: u64,
+    /// Their check.
+    pub check: u64,
     /// Number of kernel frames.
     pub kernel_frames: u64,
     /// Number of user frames.
     pub user_frames: u64,
     /// The [`Outcome`](crate::outcome::Outcome) as a number.
     pub outcome: u64,
+    /// 1 where the first user address is a return address.
+    pub leaf_is_return: u64,
     /// Number of words of the whole stack, header included.
     pub words: u64,
-    /// Nonzero while a stored stack differs from the one in hand.
-    pub difference: u64,
 }
 
 /// Where fields lie in the kernel's task_struct, bytes; read from the running kernel's BTF.
@@ -161,6 +276,10 @@ pub struct TaskLayout {
 const _: () = assert!(size_of::<SampleKey>() == 40);
 const _: () = assert!(size_of::<FirstSight>() == 48);
 const _: () = assert!(size_of::<Selected>() == 16);
+const _: () = assert!(size_of::<UnknownPc>() == 24);
+const _: () = assert!(size_of::<PageWanted>() == 8);
+// What the kernel gives a per-CPU value at the most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
+const _: () = assert!(size_of::<CpuState>() <= 32 << 10);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ pub enum Outcome {
     TooDeep = 1,
     /// A word of the user stack could not be read (not present, or not mapped); the leaf side is there.
     UnreadableMemory = 2,
-    /// The chain of frame pointers led nowhere: code without frame pointers lies on the stack.
+    /// What was found cannot be: the stack does not rise, or there is no code at the return address.
     LostChain = 3,
     /// A 32-bit task: the kernel side is there, the user side is not walked.
     Compat32 = 4,
@@ -31,10 +31,25 @@ pub enum Outcome {
     NotSelected = 10,
     /// The timer ran late by whole periods, or the kernel skipped the program: a tick that never came to be a sample.
     Missed = 11,
+    /// There is no unwind rule for code on the stack; the leaf side is there.
+    NoRow = 12,
+    /// There is a rule for code on the stack, but of no kind that can be followed; the leaf side is there.
+    UnsupportedRule = 13,
+    /// An address on the stack lies in no known mapping of the process; the leaf side is there.
+    UnmappedPc = 14,
+    /// The process's mappings were not known yet: the stack is what frame pointers show, and may lack frames.
+    NewProcess = 15,
+    /// Rules were not loaded yet: from there on the stack is what frame pointers show, and may lack frames.
+    TableNotLoaded = 16,
+    /// An object has no rules that can be read, or no room for them: as for [`Outcome::TableNotLoaded`].
+    NoTable = 17,
+    /// The kernel side passed the sample on with its stack's memory, for user space to walk: it then ends in another
+    /// outcome. What still counts here got lost on the way.
+    Deferred = 18,
 }
 
 /// Number of outcomes, and of counters.
-pub const OUTCOMES: usize = 12;
+pub const OUTCOMES: usize = 19;
 
 impl Outcome {
     /// All outcomes in the order of their discriminants.
@@ -51,6 +66,13 @@ impl Outcome {
         Self::Idle,
         Self::NotSelected,
         Self::Missed,
+        Self::NoRow,
+        Self::UnsupportedRule,
+        Self::UnmappedPc,
+        Self::NewProcess,
+        Self::TableNotLoaded,
+        Self::NoTable,
+        Self::Deferred,
     ];
 
     /// The outcome with this discriminant; `None` for a number that is none.
@@ -75,6 +97,13 @@ impl Outcome {
             Self::Idle => "idle",
             Self::NotSelected => "not_selected",
             Self::Missed => "missed",
+            Self::NoRow => "no_row",
+            Self::UnsupportedRule => "unsupported_rule",
+            Self::UnmappedPc => "unmapped_pc",
+            Self::NewProcess => "new_process",
+            Self::TableNotLoaded => "table_not_loaded",
+            Self::NoTable => "no_table",
+            Self::Deferred => "deferred",
         }
     }
 
@@ -87,9 +116,15 @@ impl Outcome {
             | Self::UnreadableMemory
             | Self::LostChain
             | Self::Compat32
-            | Self::KernelTooDeep => Kind::Truncated,
+            | Self::KernelTooDeep
+            | Self::NoRow
+            | Self::UnsupportedRule
+            | Self::UnmappedPc
+            | Self::NewProcess
+            | Self::TableNotLoaded
+            | Self::NoTable => Kind::Truncated,
             Self::StackTableFull | Self::StackCollision => Kind::StackLost,
-            Self::CountTableFull | Self::Missed => Kind::SampleLost,
+            Self::CountTableFull | Self::Missed | Self::Deferred => Kind::SampleLost,
             Self::Idle | Self::NotSelected => Kind::NotSampled,
         }
     }

@@ -2,22 +2,23 @@
 //!
 //! The arena is an array of [chunks](Chunk). A stack takes as many chunks in a row as it needs: one header word, the
 //! kernel frames and then the user frames, each leaf first, and zeros up to the end of the last chunk. Variable size
-//! is what makes the arena small: a fixed slot for 254 frames would be eight times the size of a typical stack.
+//! is what makes the arena small: a fixed slot for the deepest stack would be thirty times the size of a typical one.
 
 use crate::outcome::Outcome;
 
 /// Most kernel frames that are kept, and the most that bpf_get_stack gives (kernel.perf_event_max_stack, 127).
 pub const MAX_KERNEL_FRAMES: usize = 127;
 /// Most user frames that are kept.
-pub const MAX_USER_FRAMES: usize = 127;
+pub const MAX_USER_FRAMES: usize = 1024;
 /// Words in a chunk.
 pub const CHUNK_WORDS: usize = 8;
-/// Chunks of the longest stack.
-pub const MAX_CHUNKS: usize = 32;
-/// Words of the longest stack, header included, rounded up to whole chunks.
-pub const MAX_WORDS: usize = MAX_CHUNKS * CHUNK_WORDS;
+/// Chunks of the longest stack; a walk may overshoot its depth by some frames.
+pub const MAX_CHUNKS: usize = 150;
+/// Words of the buffer in which stacks are put together: a power of two, so that indices are masked, not compared.
+pub const MAX_WORDS: usize = 2048;
 
-const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES <= MAX_WORDS);
+const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES <= MAX_CHUNKS * CHUNK_WORDS);
+const _: () = assert!((MAX_CHUNKS + 1) * CHUNK_WORDS <= MAX_WORDS);
 
 /// One element of the stack arena; 64 bytes, a cache line.
 pub type Chunk = [u64; CHUNK_WORDS];

@@ -1,16 +1,19 @@
 //! The kernel side of the profiler: entry points that wire BPF helpers to `profiler-common`.
 //!
-//! `on_tick` runs on every cpu-clock tick of every CPU and adds one to (process, thread name, stack). The other
-//! programs run rarely: they follow the children of a command, and measure where user registers lie.
+//! `on_tick` runs on every cpu-clock tick of every CPU, and goes on as `on_walk`, which walks the user stack and adds one
+//! to (process, thread name, stack). The other programs run rarely: they follow the children of a command, and measure where user registers lie.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod arch;
+mod deferral;
 mod follow;
 mod intern;
 mod maps;
 mod measure;
+mod pool;
+mod sample;
 mod task;
 mod tick;
 mod walk;

@@ -5,11 +5,15 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use profiler_common::{
-    layout::{CpuState, ProcessInfo, ProcessKey, SampleKey, Selected},
+    layout::{CpuState, ProcessInfo, ProcessKey, SampleKey, Selected, StoredStack},
     stack::Chunk,
+    unwind::{
+        pool::{Element, MAX_RULES, ProcessTable},
+        rule::Rule,
+    },
 };
 
 /// BPF_F_MMAPABLE (uapi/linux/bpf.h): user space reads the array in place instead of by system calls.
@@ -31,13 +35,13 @@ pub static COUNTS_0: HashMap<SampleKey, u64> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static COUNTS_1: HashMap<SampleKey, u64> = HashMap::with_max_entries(1, 0);
 
-/// From a stack's hash to its first chunk, in windows with an even number.
+/// From a stack's hash to the stack, in windows with an even number.
 #[map]
-pub static STACKS_0: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+pub static STACKS_0: HashMap<u64, StoredStack> = HashMap::with_max_entries(1, 0);
 
 /// The same in windows with an odd number.
 #[map]
-pub static STACKS_1: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+pub static STACKS_1: HashMap<u64, StoredStack> = HashMap::with_max_entries(1, 0);
 
 /// The stacks themselves: two banks, each with one part per CPU, so that taking room needs no atomic operation.
 #[map]
@@ -47,9 +51,33 @@ pub static ARENA: Array<Chunk> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub static PROCESSES: LruHashMap<ProcessKey, ProcessInfo> = LruHashMap::with_max_entries(1, 0);
 
-/// Announcements of processes ([`FirstSight`](profiler_common::layout::FirstSight)).
+/// What user space is told or asked for at once: [`FirstSight`](profiler_common::layout::FirstSight),
+/// [`UnknownPc`](profiler_common::layout::UnknownPc), [`PageWanted`](profiler_common::layout::PageWanted),
+/// [`Deferred`](profiler_common::layout::Deferred).
 #[map]
-pub static FIRST_SIGHTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+pub static MESSAGES: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
+/// The programs that `on_tick` goes on with: [`WALK`], [`COUNT`] and [`DEFER`].
+#[map]
+pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(3, 0);
+/// Place of `on_walk` in [`PROGRAMS`].
+pub const WALK: u32 = 0;
+/// Place of `on_count` in [`PROGRAMS`].
+pub const COUNT: u32 = 1;
+/// Place of `on_defer` in [`PROGRAMS`].
+pub const DEFER: u32 = 2;
+
+/// Unwind tables and mappings: see [`pool`](profiler_common::unwind::pool).
+#[map]
+pub static POOL: Array<Element> = Array::with_max_entries(1, MMAPABLE);
+
+/// Element 0: all unwind rules.
+#[map]
+pub static RULES: Array<[Rule; MAX_RULES]> = Array::with_max_entries(1, MMAPABLE);
+
+/// Where a process's mappings lie in the pool.
+#[map]
+pub static PROCESS_TABLES: HashMap<ProcessKey, ProcessTable> = HashMap::with_max_entries(1, 0);
 
 /// The processes to sample, by pid, where `SELECT` is on.
 #[map]

@@ -2,33 +2,74 @@
 
 use aya_ebpf::{
     bindings::pt_regs,
-    helpers::{bpf_probe_read_user, generated::bpf_get_stack},
+    helpers::{
+        bpf_probe_read_user, bpf_probe_read_user_buf,
+        generated::{bpf_get_stack, bpf_ktime_get_ns},
+    },
+    macros::perf_event,
     programs::PerfEventContext,
 };
 use profiler_common::{
     hash,
-    layout::CpuState,
+    layout::{CpuState, PageWanted, UnknownPc, defer},
     outcome::Outcome,
-    stack::{Header, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, MAX_WORDS},
-    unwind::{Memory, Step, frame_pointer_step},
+    stack::{CHUNK_WORDS, Header, MAX_CHUNKS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, MAX_WORDS},
+    unwind::{
+        Memory, RegisterFile, Registers, SIGNAL_CONTEXT, Step, frame_pointer_step, is_scratch,
+        is_signal_return, pool::how, step,
+    },
 };
 
-use crate::arch;
+use crate::{
+    arch, maps,
+    pool::{self, Found},
+    sample,
+};
+
+/// Frames that one run of `on_walk` takes. The kernel lets 33 tail calls follow each other (MAX_TAIL_CALL_CNT): 31 runs
+/// reach the depth that is kept, and one call is left for `on_count`.
+const FRAMES_PER_RUN: usize = 33;
+const _: () = assert!(FRAMES_PER_RUN * 31 + 1 >= MAX_USER_FRAMES);
+// A run may overshoot the depth, but not the scratch words.
+const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES + FRAMES_PER_RUN <= MAX_CHUNKS * CHUNK_WORDS);
 
 /// The memory of the running task.
 struct UserMemory;
 
 impl Memory for UserMemory {
     #[inline(always)]
-    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+    fn read_word(&self, address: u64) -> Option<u64> {
         // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
+        unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+    }
+
+    #[inline(always)]
+    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+        // SAFETY: as above.
         unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+    }
+}
+
+/// The general registers of the last interrupted frame; `known` in that frame itself.
+struct Interrupted<'a> {
+    registers: &'a [u64; 16],
+    known: bool,
+}
+
+impl RegisterFile for Interrupted<'_> {
+    #[inline(always)]
+    fn get(&self, register: u8) -> Option<u64> {
+        if self.known || is_scratch(register) {
+            Some(self.registers[usize::from(register & 15)])
+        } else {
+            None
+        }
     }
 }
 
 /// An index into the scratch words that the verifier sees to be in bounds.
 #[inline(always)]
-fn masked(index: u64) -> usize {
+pub fn masked(index: u64) -> usize {
     (index & (MAX_WORDS as u64 - 1)) as usize
 }
 
@@ -62,61 +103,295 @@ pub fn kernel(ctx: &PerfEventContext, state: &mut CpuState) {
     let frames = if taken < 0 { 0 } else { taken as u64 / 8 };
     hide(&mut state.walk.kernel_frames, frames);
     let frames = reveal(&state.walk.kernel_frames);
-    let mut hash = state.walk.hash;
+    let (mut hash, mut check) = (hash::SEED, hash::SEED);
     for index in 0..MAX_KERNEL_FRAMES as u64 {
         if index >= frames {
             break;
         }
-        hash = hash::mix(hash, state.words[1 + index as usize]);
+        let word = state.words[1 + index as usize];
+        hash = hash::mix(hash, word);
+        check = hash::mix_check(check, word);
     }
     hide(&mut state.walk.hash, hash);
+    hide(&mut state.walk.check, check);
 }
 
-/// Walks the user stack from these registers, appending to the kernel frames that are already there.
+/// Sets out on the user stack from these registers: its first frame goes behind the kernel's. `is_return` where the
+/// thread entered the kernel by a system call, which its pc is then behind.
 #[inline(always)]
-pub fn user(regs: &pt_regs, state: &mut CpuState) {
+pub fn begin(regs: &pt_regs, is_return: bool, state: &mut CpuState) {
     if arch::is_32bit(regs) {
         hide(&mut state.walk.outcome, Outcome::Compat32 as u64);
         return;
     }
-    let base = 1 + reveal(&state.walk.kernel_frames);
-    let mut registers = arch::registers(regs);
-    let mut hash = hash::mix(reveal(&state.walk.hash), registers.pc);
-    state.words[masked(base)] = registers.pc;
-    let mut outcome = Outcome::TooDeep;
-    let mut frames = 1_u64;
-    for _ in 1..MAX_USER_FRAMES {
-        match frame_pointer_step(registers, &UserMemory) {
-            Step::Caller(caller) => {
-                registers = caller;
-                state.words[masked(base + frames)] = caller.pc;
-                hash = hash::mix(hash, caller.pc);
-                frames += 1;
-            }
-            Step::Root => {
-                outcome = Outcome::Complete;
-                break;
-            }
-            Step::Unreadable => {
-                outcome = Outcome::UnreadableMemory;
-                break;
-            }
-            Step::Lost => {
-                outcome = Outcome::LostChain;
-                break;
-            }
+    arch::copy_registers(regs, &mut state.registers);
+    let registers = arch::registers(regs);
+    go_to(state, registers);
+    keep(state, registers.pc);
+    hide(&mut state.walk.interrupted, 1);
+    hide(&mut state.walk.is_return, u64::from(is_return));
+    hide(&mut state.walk.leaf_is_return, u64::from(is_return));
+    hide(&mut state.walk.end, 0);
+    hide(&mut state.walk.fallback, 0);
+    hide(&mut state.walk.defer, defer::POSSIBLE);
+    // SAFETY: an entry that is replaced meanwhile stays readable until the program ends.
+    match unsafe { maps::PROCESS_TABLES.get(state.process) } {
+        Some(table) => {
+            hide(&mut state.walk.mappings, u64::from(table.mappings));
+            hide(&mut state.walk.mapping_count, u64::from(table.count));
+        }
+        None => {
+            hide(&mut state.walk.mapping_count, 0);
+            fall_back(state, Outcome::NewProcess);
         }
     }
+}
+
+/// Makes a frame the one at hand.
+#[inline(always)]
+fn go_to(state: &mut CpuState, registers: Registers) {
+    hide(&mut state.walk.pc, registers.pc);
+    hide(&mut state.walk.sp, registers.sp);
+    hide(&mut state.walk.fp, registers.fp);
+}
+
+/// Appends an address to the stack.
+#[inline(always)]
+fn keep(state: &mut CpuState, address: u64) {
+    let frames = reveal(&state.walk.user_frames);
+    state.words[masked(1 + reveal(&state.walk.kernel_frames) + frames)] = address;
+    hide(&mut state.walk.user_frames, frames + 1);
+    mix(state, address);
+}
+
+/// Mixes a word of the stack into its hash and its check.
+#[inline(always)]
+fn mix(state: &mut CpuState, word: u64) {
+    let hash = hash::mix(reveal(&state.walk.hash), word);
+    let check = hash::mix_check(reveal(&state.walk.check), word);
     hide(&mut state.walk.hash, hash);
-    hide(&mut state.walk.user_frames, frames);
-    hide(&mut state.walk.outcome, outcome as u64);
+    hide(&mut state.walk.check, check);
+}
+
+/// Goes on with a walk that `on_tick` or an earlier run of this program began.
+#[perf_event]
+pub fn on_walk(ctx: PerfEventContext) -> u32 {
+    let Some(state) = maps::CPU_STATE.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
+    let state = unsafe { &mut *state };
+    hide(&mut state.walk.goes_on, 1);
+    for _ in 0..FRAMES_PER_RUN {
+        if !frame(state) {
+            hide(&mut state.walk.goes_on, 0);
+            break;
+        }
+    }
+    if reveal(&state.walk.defer) == defer::WANTED {
+        return sample::go_on(&ctx, state, maps::DEFER);
+    }
+    if reveal(&state.walk.goes_on) != 0 {
+        if reveal(&state.walk.user_frames) < MAX_USER_FRAMES as u64 {
+            // SAFETY: the array holds programs of this program's type.
+            let _ = unsafe { maps::PROGRAMS.tail_call(&ctx, maps::WALK) };
+        }
+        hide(&mut state.walk.outcome, Outcome::TooDeep as u64);
+    }
+    sample::go_on(&ctx, state, maps::COUNT)
+}
+
+/// Takes one step. Returns whether there is another one.
+#[inline(always)]
+fn frame(state: &mut CpuState) -> bool {
+    let registers =
+        Registers { pc: reveal(&state.walk.pc), sp: reveal(&state.walk.sp), fp: reveal(&state.walk.fp) };
+    // A return address is the end of a call, and belongs to the call: the function may end with it.
+    let pc = registers.pc.wrapping_sub(reveal(&state.walk.is_return));
+    let known = pool::find_mapping(state, pc);
+    let taken = if !known {
+        if reveal(&state.walk.mapping_count) != 0 {
+            if is_signal_return(registers.pc, &UserMemory) {
+                Step::Interrupted
+            } else {
+                ask_for_mappings(state, pc);
+                end(state, Outcome::UnmappedPc);
+                want_defer(state);
+                return false;
+            }
+        } else {
+            frame_pointer_step(registers, &UserMemory)
+        }
+    } else {
+        let directory = reveal(&state.walk.directory);
+        match (directory >> 32) as u32 {
+            how::ROWS => {
+                let address = pc.wrapping_add(reveal(&state.walk.delta));
+                match pool::find_rule(directory as u32, address, state.epoch) {
+                    Found::Rule(rule) => {
+                        let file = Interrupted {
+                            registers: &state.registers,
+                            known: reveal(&state.walk.interrupted) != 0,
+                        };
+                        match step(rule, registers, &file, &UserMemory) {
+                            Step::NoRow if is_signal_return(registers.pc, &UserMemory) => Step::Interrupted,
+                            taken => taken,
+                        }
+                    }
+                    Found::NotLoaded(page) => {
+                        if let Some(page) = page {
+                            ask_for_page(state, directory as u32, page);
+                        }
+                        if want_defer(state) {
+                            return false;
+                        }
+                        fall_back(state, Outcome::TableNotLoaded);
+                        frame_pointer_step(registers, &UserMemory)
+                    }
+                    Found::Nothing => Step::NoRow,
+                }
+            }
+            how::FRAME_POINTER => frame_pointer_step(registers, &UserMemory),
+            _ => {
+                fall_back(state, Outcome::NoTable);
+                frame_pointer_step(registers, &UserMemory)
+            }
+        }
+    };
+    match taken {
+        Step::Caller(caller) => {
+            hide(&mut state.walk.interrupted, 0);
+            hide(&mut state.walk.is_return, 1);
+            go_to(state, caller);
+            keep(state, caller.pc);
+            return true;
+        }
+        Step::Interrupted => {
+            // SAFETY: as for the other reads of user memory.
+            let read = unsafe {
+                bpf_probe_read_user_buf(
+                    registers.sp.wrapping_add(SIGNAL_CONTEXT) as *const u8,
+                    core::slice::from_raw_parts_mut(
+                        state.context.as_mut_ptr().cast(),
+                        size_of_val(&state.context),
+                    ),
+                )
+            };
+            if read.is_ok() {
+                let interrupted = arch::copy_context(&state.context, &mut state.registers);
+                hide(&mut state.walk.defer, defer::IMPOSSIBLE);
+                hide(&mut state.walk.interrupted, 1);
+                hide(&mut state.walk.is_return, 0);
+                // Neither the address that a handler returns to nor the interrupted one is behind a call. One is added,
+                // for one is taken off all addresses but the first when they are named.
+                let last = masked(reveal(&state.walk.kernel_frames) + reveal(&state.walk.user_frames));
+                let here = state.words[last].wrapping_add(1);
+                state.words[last] = here;
+                mix(state, here);
+                go_to(state, interrupted);
+                keep(state, interrupted.pc.wrapping_add(1));
+                return true;
+            }
+            end(state, Outcome::UnreadableMemory);
+        }
+        Step::Root => {}
+        Step::Unreadable => end(state, Outcome::UnreadableMemory),
+        Step::Lost => end(state, Outcome::LostChain),
+        Step::NoRow => end(state, Outcome::NoRow),
+        Step::Unsupported => end(state, Outcome::UnsupportedRule),
+    }
+    false
+}
+
+/// Notes why the walk ends, unless it went astray before.
+#[inline(always)]
+fn end(state: &mut CpuState, outcome: Outcome) {
+    if reveal(&state.walk.fallback) == 0 {
+        hide(&mut state.walk.outcome, outcome as u64);
+    }
+}
+
+/// Wants user space to walk the stack, where that is possible.
+#[inline(always)]
+pub fn want_defer(state: &mut CpuState) -> bool {
+    if reveal(&state.walk.defer) != defer::POSSIBLE {
+        return false;
+    }
+    hide(&mut state.walk.defer, defer::WANTED);
+    true
+}
+
+/// Begins the walk anew, after it turned out that user space cannot do it.
+#[inline(always)]
+pub fn restart(state: &mut CpuState) {
+    let first = state.words[masked(1 + reveal(&state.walk.kernel_frames))];
+    hide(&mut state.walk.pc, first);
+    hide(&mut state.walk.sp, state.registers[7]);
+    hide(&mut state.walk.fp, state.registers[6]);
+    hide(&mut state.walk.user_frames, 1);
+    hide(&mut state.walk.interrupted, 1);
+    hide(&mut state.walk.is_return, reveal(&state.walk.leaf_is_return));
+    hide(&mut state.walk.defer, defer::IMPOSSIBLE);
+}
+
+/// From here on frames may be missing.
+#[inline(always)]
+fn fall_back(state: &mut CpuState, outcome: Outcome) {
+    end(state, outcome);
+    hide(&mut state.walk.fallback, 1);
+}
+
+#[inline(always)]
+fn ask_for_page(state: &mut CpuState, directory: u32, page: u32) {
+    if maps::MESSAGES.output::<PageWanted>(PageWanted { directory, page }, 0).is_err() {
+        state.messages_lost += 1;
+    }
+}
+
+/// Says that a process has code where none was known. Ten times a second for a process at the most.
+#[inline(always)]
+fn ask_for_mappings(state: &mut CpuState, pc: u64) {
+    const PAUSE_NS: u64 = 100_000_000;
+    let Some(table) = maps::PROCESS_TABLES.get_ptr_mut(state.process) else {
+        return;
+    };
+    // SAFETY: the helper takes no arguments and has no precondition.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: the map gave a valid pointer to a whole value.
+    let asked = unsafe { core::ptr::read_volatile(&raw const (*table).asked_ns) };
+    if now.wrapping_sub(asked) < PAUSE_NS {
+        return;
+    }
+    // SAFETY: as above. Of two CPUs that are here at once both may ask: user space does not mind.
+    unsafe { core::ptr::write_volatile(&raw mut (*table).asked_ns, now) };
+    if maps::MESSAGES.output::<UnknownPc>(UnknownPc { process: state.process, pc }, 0).is_err() {
+        state.messages_lost += 1;
+    }
+}
+
+/// How the walk ended.
+#[inline(always)]
+pub fn outcome(state: &CpuState) -> Outcome {
+    match reveal(&state.walk.outcome) {
+        1 => Outcome::TooDeep,
+        2 => Outcome::UnreadableMemory,
+        3 => Outcome::LostChain,
+        4 => Outcome::Compat32,
+        12 => Outcome::NoRow,
+        13 => Outcome::UnsupportedRule,
+        14 => Outcome::UnmappedPc,
+        15 => Outcome::NewProcess,
+        16 => Outcome::TableNotLoaded,
+        17 => Outcome::NoTable,
+        _ => Outcome::Complete,
+    }
 }
 
 /// Writes the header and clears the rest of the last chunk.
 #[inline(always)]
-pub fn finish(state: &mut CpuState, outcome: Outcome, leaf_is_return: bool) {
+pub fn close(state: &mut CpuState, outcome: Outcome) {
     let (kernel, user) = (reveal(&state.walk.kernel_frames), reveal(&state.walk.user_frames));
-    let header = Header::new(kernel, user, outcome, leaf_is_return);
+    let header = Header::new(kernel, user, outcome, reveal(&state.walk.leaf_is_return) != 0);
     state.words[0] = header.0;
     let words = 1 + kernel + user;
     // Whole chunks are copied and compared, so what lies behind the last frame must not differ by accident.
@@ -124,6 +399,5 @@ pub fn finish(state: &mut CpuState, outcome: Outcome, leaf_is_return: bool) {
         state.words[masked(words + extra)] = 0;
     }
     hide(&mut state.walk.words, words);
-    let hash = hash::mix(reveal(&state.walk.hash), header.0);
-    hide(&mut state.walk.hash, hash);
+    mix(state, header.0);
 }

@@ -57,10 +57,12 @@ impl Held {
 
     /// Whether it is no more than `before`, to what an allocator keeps back.
     pub fn is_back_at(&self, before: &Held) -> bool {
-        // Of a thousand processes: less than 2 KiB each in the process, less than 64 bytes each in the kernel.
-        self.memory <= before.memory + 2 * 1024 * 1024
+        // Of a thousand processes with twenty programs: less than 64 bytes each in the kernel, and fewer files than programs;
+        // some other program of the host may have run meanwhile. The kernel's symbols, some 12 MiB, may be in memory at
+        // one time and not at the other.
+        self.memory <= before.memory + 16 * 1024 * 1024
             && self.maps <= before.maps + 64 * 1024
-            && self.files <= before.files
+            && self.files <= before.files + 4
             && self.objects <= before.objects
     }
 }

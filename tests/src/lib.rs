@@ -19,6 +19,7 @@ pub mod corpus;
 pub mod cpu;
 pub mod elf;
 pub mod folder;
+pub mod golden;
 pub mod held;
 pub mod outcomes;
 pub mod pprof;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use profiler_tests::held::Held;
+use profiler_tests::outcomes::count_in_comments;
 use profiler_tests::stats::SIGMAS;
 use profiler_tests::{Bare, Frame, Profiler, Session, Stack, Target, pprof, recording};
 
@@ -49,13 +50,21 @@ fn ten_thousand_processes_in_a_minute() {
         |s: &Stack| s.label("process") == "brief-spawner" && s.label("pid") != spawner.to_string();
     let unborn = profile.cpu_ns(is_unborn);
     profile.check(unborn * 10 < found, &format!("{unborn} ns before exec, {found} ns after"));
+    // A virtual machine's CPUs wake late from idleness, and the ticks of that time never come: the kernel accounts the time
+    // to whoever runs next, and no sampler sees it. What is expected is then less by the share of ticks that were missed.
+    let missed = count_in_comments(&profile.comments(), "missed").unwrap_or(0);
+    let late = missed as f64 * profile.proto.period as f64 / profile.capacity_ns() as f64;
+    let least = 0.95 * (1.0 - late.min(0.2));
     // Sampling error: each of the host's ticks hits with the share of the CPU time that the processes had.
     let ticks = profile.capacity_ns() as f64 / profile.proto.period as f64;
     let p = (spent as f64 / profile.capacity_ns() as f64).min(1.0);
     let error = SIGMAS * (ticks * p * (1.0 - p)).sqrt() * profile.proto.period as f64;
     profile.check(
-        (found + unborn) as f64 >= 0.95 * spent as f64 - error,
-        &format!("{found} + {unborn} ns sampled of {spent} ns spent, sampling error {error:.0} ns"),
+        (found + unborn) as f64 >= least * spent as f64 - error,
+        &format!(
+            "{found} + {unborn} ns sampled of {spent} ns spent, at least {least:.3} of it expected, sampling error \
+             {error:.0} ns"
+        ),
     );
     profile.check(
         names.iter().all(|name| profile.values("process").contains(name.as_str())),
@@ -79,13 +88,15 @@ fn a_thousand_processes_leave_nothing_behind() {
     let agent = ["agent", "-o", "out", "--window", "2s", "-F", "99"];
     let mut agent = Profiler::new(session.folder(), agent).start();
     agent.wait_until_sampling();
-    // The first thousand fill what is kept on purpose: the allocator's arenas and the tables of libc. Each round has
-    // programs of its own, so that what is kept per program is found as well as what is kept per process.
+    // The first two thousand fill what is kept on purpose: the caches of names, the allocator's arenas and the tables of
+    // libc. Each round has programs of its own, so that what is kept per program is found as well as what is kept per
+    // process.
     spawn(1000, 6, &copies(&session, "first-", 20));
-    let settled = Held::settled(agent.pid(), |_| false);
     spawn(1000, 6, &copies(&session, "second-", 20));
+    let settled = Held::settled(agent.pid(), |_| false);
+    spawn(1000, 6, &copies(&session, "third-", 20));
     let after = Held::settled(agent.pid(), |held| held.is_back_at(&settled));
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
-    assert!(after.is_back_at(&settled), "after the first thousand {settled:?}, after the second {after:?}");
+    assert!(after.is_back_at(&settled), "after two thousand {settled:?}, after the third {after:?}");
 }

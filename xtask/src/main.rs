@@ -2,6 +2,7 @@
 
 mod bench;
 mod ebpf;
+mod golden;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,9 @@ enum Chore {
     Ebpf(ebpf::Command),
     /// Measure what profiling costs on this machine, beside a BPF program that only counts. Needs root.
     Bench(bench::Args),
+    /// Record the stacks of tests/golden anew.
+    #[command(subcommand)]
+    Golden(golden::Command),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Ebpf(command) => ebpf::run(&command),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Golden(command) => golden::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,20 @@
-//! One step of the unwinder: from a frame's registers to its caller's.
+//! The unwinder's step: from a frame's registers to its caller's.
 //!
-//! Generic over memory: the BPF program reads user memory through a kernel helper, tests read a slice.
+//! Generic over memory and over the registers beyond pc, sp and fp: the BPF program reads user memory through a kernel
+//! helper, tests read recorded memory. What a step needs to know of the code at hand is a [rule](rule::Rule).
 
+mod frame_pointer;
+pub mod pool;
 pub mod rule;
+mod step;
+
+pub use frame_pointer::frame_pointer_step;
+pub use step::{RegisterFile, SIGNAL_CONTEXT, SIGNAL_WORDS, is_scratch, is_signal_return, step};
 
 /// Readable memory of the thread that is unwound.
 pub trait Memory {
+    /// The 64-bit word at `address`; `None` where it cannot be read.
+    fn read_word(&self, address: u64) -> Option<u64>;
     /// The two 64-bit words at `address` and `address + 8`; `None` where they cannot be read.
     fn read_pair(&self, address: u64) -> Option<[u64; 2]>;
 }
@@ -26,12 +35,19 @@ pub struct Registers {
 pub enum Step {
     /// To the caller.
     Caller(Registers),
+    /// To what a signal interrupted: all registers lie at [`SIGNAL_CONTEXT`] above the stack pointer.
+    Interrupted,
     /// This frame is the thread's first.
     Root,
-    /// The frame record cannot be read.
+    /// A word that the rule needs cannot be read.
     Unreadable,
-    /// The frame pointer is none: it is not aligned, or it does not lie above the stack pointer.
+    /// What was found cannot be: the stack does not rise, or the return address is none.
     Lost,
+    /// There is no rule for this code.
+    NoRow,
+    /// There is a rule, but it cannot be followed: it is of no kind that is known here, or it needs a register that only
+    /// interrupted frames have.
+    Unsupported,
 }
 
 /// Whether user code can lie at an address: not in the first page, which no process may map (vm.mmap_min_addr), and not
@@ -40,84 +56,4 @@ pub enum Step {
 #[must_use]
 pub const fn is_code_address(address: u64) -> bool {
     address >= 0x1000 && address >> 63 == 0
-}
-
-/// A step along the chain of frame pointers.
-///
-/// A frame record is a pair of words: the caller's frame pointer and the return address, at the address in the frame
-/// pointer (System V ABI AMD64, section 3.2.2; AAPCS64, section 6.4.6). The ABIs mark the outermost frame with a zero
-/// frame pointer. Stacks grow down, so every record lies above the one before: a chain that does not rise is broken,
-/// and since each step rises by at least 16 bytes, no chain goes round in circles.
-#[inline(always)]
-pub fn frame_pointer_step(registers: Registers, memory: &impl Memory) -> Step {
-    if registers.fp == 0 {
-        return Step::Root;
-    }
-    if registers.fp & 7 != 0 || registers.fp < registers.sp {
-        return Step::Lost;
-    }
-    let Some([fp, pc]) = memory.read_pair(registers.fp) else {
-        return Step::Unreadable;
-    };
-    if pc == 0 {
-        return Step::Root;
-    }
-    if !is_code_address(pc) {
-        return Step::Lost;
-    }
-    Step::Caller(Registers { pc, sp: registers.fp.wrapping_add(16), fp })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Words from a base address upwards.
-    struct Words(u64, &'static [u64]);
-
-    impl Memory for Words {
-        fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
-            let index = usize::try_from(address.checked_sub(self.0)? / 8).ok()?;
-            Some([*self.1.get(index)?, *self.1.get(index + 1)?])
-        }
-    }
-
-    const STACK: Words = Words(0x1000, &[0, 0, 0x1030, 0xc0de, 7, 7, 0, 0xbeef, 0x1018, 0xdead, 0x1070, 7]);
-
-    #[test]
-    fn goes_to_the_caller_and_ends_at_the_zero_frame_pointer() {
-        let leaf = Registers { pc: 1, sp: 0x1000, fp: 0x1010 };
-        let caller = Registers { pc: 0xc0de, sp: 0x1020, fp: 0x1030 };
-        assert_eq!(frame_pointer_step(leaf, &STACK), Step::Caller(caller));
-        let root = Registers { pc: 0xbeef, sp: 0x1040, fp: 0 };
-        assert_eq!(frame_pointer_step(caller, &STACK), Step::Caller(root));
-        assert_eq!(frame_pointer_step(root, &STACK), Step::Root);
-    }
-
-    #[test]
-    fn a_zero_return_address_is_the_root() {
-        let registers = Registers { pc: 1, sp: 0x1000, fp: 0x1000 };
-        assert_eq!(frame_pointer_step(registers, &STACK), Step::Root);
-    }
-
-    #[test]
-    fn a_chain_that_falls_is_lost() {
-        let registers = Registers { pc: 1, sp: 0x1040, fp: 0x1040 };
-        let Step::Caller(caller) = frame_pointer_step(registers, &STACK) else {
-            panic!("the record itself is readable");
-        };
-        assert_eq!(frame_pointer_step(caller, &STACK), Step::Lost);
-    }
-
-    #[test]
-    fn a_frame_pointer_that_is_used_for_something_else_is_lost_or_unreadable() {
-        let odd = Registers { pc: 1, sp: 0x1000, fp: 0x1011 };
-        assert_eq!(frame_pointer_step(odd, &STACK), Step::Lost);
-        let small = Registers { pc: 1, sp: 0x1000, fp: 8 };
-        assert_eq!(frame_pointer_step(small, &STACK), Step::Lost);
-        let data = Registers { pc: 1, sp: 0x1000, fp: 0x1050 };
-        assert_eq!(frame_pointer_step(data, &STACK), Step::Lost, "7 is no return address");
-        let far = Registers { pc: 1, sp: 0x1000, fp: 0x9_0000 };
-        assert_eq!(frame_pointer_step(far, &STACK), Step::Unreadable);
-    }
 }

@@ -39,6 +39,9 @@ pub mod kind {
     pub const OFFSET: u8 = 6;
     /// CFA = the word at (register + `cfa_offset`) + `cfa_add`.
     pub const DEREF: u8 = 7;
+    /// Behind the system call that makes a thread: in the new thread (rax is 0) the frame is the first, in the other it is
+    /// as after a call.
+    pub const CLONE: u8 = 8;
 }
 
 /// How the caller's frame pointer is found.

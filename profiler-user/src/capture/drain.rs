@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    time::{Duration, Instant, SystemTime},
+    os::fd::{AsFd, OwnedFd},
+    time::{Instant, SystemTime},
 };
 
 use aya::Ebpf;
@@ -15,7 +15,11 @@ use profiler_common::{
 };
 
 use super::{CountedStack, Error, Options, Sizes, Stacks, Window, load};
-use crate::sys::map::{BatchCursor, Map, Update};
+use crate::sys::{
+    map::{BatchCursor, Map, Update},
+    membarrier::wait_for_running_programs,
+    shared::{Access, SharedArray},
+};
 
 /// The two banks of one kind of map.
 struct Banks([OwnedFd; 2]);
@@ -35,7 +39,7 @@ pub(super) struct Drain {
     started_unix: SystemTime,
     /// What the counters of both banks stood at when they were last read.
     counted: [[u64; OUTCOMES]; 2],
-    announcements_lost: u64,
+    messages_lost: u64,
     /// What the processes' counters of lost samples stood at.
     process_lost: HashMap<ProcessKey, u64>,
 }
@@ -58,7 +62,7 @@ impl Drain {
             started: Instant::now(),
             started_unix: SystemTime::now(),
             counted: [[0; OUTCOMES]; 2],
-            announcements_lost: 0,
+            messages_lost: 0,
             process_lost: HashMap::new(),
         })
     }
@@ -79,9 +83,10 @@ impl Drain {
         let duration = self.started.elapsed();
         let start_unix_ns = self.started_unix.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.begin();
-        wait_for_running_ticks();
+        wait_for_running_programs();
 
         let mut window = Window {
+            epoch: self.epoch - 1,
             start_unix_ns: u64::try_from(start_unix_ns.as_nanos()).unwrap_or(u64::MAX),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
             period_ns: self.period_ns,
@@ -101,24 +106,24 @@ impl Drain {
         let mut bytes = vec![0_u8; map.value_len()];
         map.lookup(&0_u32.to_ne_bytes(), &mut bytes)?;
         let mut totals = [0_u64; OUTCOMES];
-        let mut announcements_lost = 0;
+        let mut messages_lost = 0;
         for state in bytes.chunks_exact(size_of::<CpuState>().next_multiple_of(8)) {
             // The counters of both banks come first, then the lost announcements.
             for (total, value) in totals.iter_mut().zip(words(state).skip(bank * OUTCOMES)) {
                 *total += value;
             }
-            announcements_lost += words(state).nth(2 * OUTCOMES).unwrap_or(0);
+            messages_lost += words(state).nth(2 * OUTCOMES).unwrap_or(0);
         }
         for ((outcome, total), counted) in window.outcomes.iter_mut().zip(totals).zip(&mut self.counted[bank])
         {
             *outcome = total.saturating_sub(*counted);
             *counted = total;
         }
-        if announcements_lost > self.announcements_lost {
-            let lost = announcements_lost - self.announcements_lost;
-            tracing::debug!("{lost} announcements of processes found the ring buffer full");
+        if messages_lost > self.messages_lost {
+            let lost = messages_lost - self.messages_lost;
+            tracing::debug!("{lost} messages found the ring buffer full");
         }
-        self.announcements_lost = announcements_lost;
+        self.messages_lost = messages_lost;
         Ok(())
     }
 
@@ -229,20 +234,6 @@ fn take_batches(map: &Map<'_>, each: &mut impl FnMut(&[u8], &[u8])) -> io::Resul
     Ok(())
 }
 
-/// Returns once every tick that began before the banks were swapped has ended.
-///
-/// Ticks run with interrupts off, and MEMBARRIER_CMD_GLOBAL (Linux 4.3) waits until every CPU has passed through a
-/// point where they are on: it is a wait for an RCU grace period.
-fn wait_for_running_ticks() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: numbers only.
-    let ret = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if ret != 0 {
-        // With nohz_full CPUs the kernel refuses. A tick takes microseconds; this is a thousand times as long.
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_ne_bytes))
 }
@@ -265,51 +256,24 @@ fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
 }
 
 /// The stack arena, read in place.
-struct Arena {
-    address: *const u64,
-    words: usize,
-}
-
-// SAFETY: the mapping is read-only shared memory that belongs to no thread.
-unsafe impl Send for Arena {}
+struct Arena(SharedArray);
 
 impl Arena {
     fn map(fd: &OwnedFd, chunks: usize) -> Result<Self, Error> {
-        let words = chunks * CHUNK_WORDS;
-        // SAFETY: a new mapping at an address of the kernel's choice; nothing existing is touched.
-        let address = unsafe {
-            libc::mmap(std::ptr::null_mut(), words * 8, libc::PROT_READ, libc::MAP_SHARED, fd.as_raw_fd(), 0)
-        };
-        if address == libc::MAP_FAILED {
-            let source = io::Error::last_os_error();
-            return Err(Error::System { what: "mapping the stack arena", source });
-        }
-        Ok(Self { address: address.cast(), words })
+        SharedArray::map(fd.as_fd(), chunks * CHUNK_WORDS, Access::Read)
+            .map(Self)
+            .map_err(Error::system("mapping the stack arena"))
     }
 
     /// Copies the stack that starts at `chunk`. Call it for a bank that nobody writes to.
     fn copy(&self, chunk: u32, stack: StackRef, stacks: &mut Stacks) {
         let start = chunk as usize * CHUNK_WORDS;
-        let Some(available) = self.words.checked_sub(start).filter(|&words| words > 0) else {
+        let Some(available) = self.0.words().checked_sub(start).filter(|&words| words > 0) else {
             return;
         };
-        let word = |index: usize| {
-            let address = self.address.wrapping_add(start + index);
-            // SAFETY: every index below `available` lies within the mapping, which lives as long as self. The program
-            // writes only the other bank; should it write here all the same, a volatile read of an aligned word is
-            // still a whole word.
-            unsafe { std::ptr::read_volatile(address) }
-        };
-        let header = Header(word(0));
+        let header = Header(self.0.load(start));
         let len = (1 + header.kernel_frames() + header.user_frames()).min(available).min(MAX_WORDS);
-        let words: Vec<u64> = (0..len).map(word).collect();
+        let words: Vec<u64> = (start..start + len).map(|index| self.0.load(index)).collect();
         stacks.insert(stack, &words);
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: unmaps what `map` mapped; nobody else holds a pointer into it.
-        unsafe { libc::munmap(self.address.cast_mut().cast(), self.words * 8) };
     }
 }

@@ -7,17 +7,26 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, MapError, RingBuf},
+    maps::{Map, MapData, MapError, ProgramArray, RingBuf},
     programs::{PerfEvent, Program, ProgramError, RawTracePoint},
 };
-use profiler_common::layout::{Selected, TaskLayout};
+use profiler_common::{
+    layout::{Selected, TaskLayout},
+    unwind::{pool::MAX_RULES, rule::Rule},
+};
 use tokio::sync::mpsc;
 
 use super::{
-    Capture, Error, Options, Sizes, Window, btf, clocks::Clocks, drain::Drain, error::is_permission, measure,
-    thread,
+    Capture, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
+    error::is_permission, measure, tables::KernelTables, thread,
 };
-use crate::sys;
+use crate::{
+    sys::{
+        self,
+        shared::{Access, SharedArray},
+    },
+    unwind::Tables,
+};
 
 /// Bytes with the alignment that an ELF file's structures want.
 #[repr(C, align(8))]
@@ -55,7 +64,7 @@ impl Session {
         raise_memlock();
         let mut layout = btf::task_layout()?;
         // A first, small instance only measures; then its constants are known and the real one is loaded.
-        let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1 };
+        let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
         let mut probe = load_object(&options, &tiny, &layout)?;
         let measured = measure::run(&mut probe)?;
         layout.user_registers = measured.user_registers;
@@ -64,8 +73,19 @@ impl Session {
         let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
         tracing::debug!(?layout, ?sizes, "loading the BPF object");
         let mut ebpf = load_object(&options, &sizes, &layout)?;
-        let tick: &mut PerfEvent = program(&mut ebpf, "on_tick")?;
-        tick.load().map_err(|error| program_error("on_tick", error))?;
+        for name in ["on_tick", "on_walk", "on_count", "on_defer"] {
+            let tick: &mut PerfEvent = program(&mut ebpf, name)?;
+            let started = std::time::Instant::now();
+            tick.load().map_err(|error| program_error(name, error))?;
+            if let Ok(info) = tick.info() {
+                tracing::info!(
+                    "{name}: {} instructions verified in {} ms",
+                    info.verified_instruction_count().unwrap_or(0),
+                    started.elapsed().as_millis()
+                );
+            }
+        }
+        chain_programs(&mut ebpf)?;
         Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
 
@@ -81,13 +101,38 @@ impl Session {
         self.own_exec_id
     }
 
-    /// Takes the stream of announcements: [`FirstSight`](profiler_common::layout::FirstSight) messages.
+    /// Takes the stream of what the program tells and asks at once, to be read by [`Message`](super::Message).
     ///
     /// # Errors
     /// When it was taken already.
-    pub fn take_announcements(&mut self) -> Result<RingBuf<MapData>, Error> {
-        let map = self.ebpf.take_map("FIRST_SIGHTS").ok_or_else(|| missing_map("FIRST_SIGHTS"))?;
+    pub fn take_messages(&mut self) -> Result<RingBuf<MapData>, Error> {
+        let map = self.ebpf.take_map("MESSAGES").ok_or_else(|| missing_map("MESSAGES"))?;
         RingBuf::try_from(map).map_err(map_error)
+    }
+
+    /// The unwind tables that the program reads, still empty. Made once.
+    ///
+    /// # Errors
+    /// When the maps cannot be shared.
+    pub fn tables(&self) -> Result<Tables<SharedArray, KernelTables>, Error> {
+        let shared = |name: &str, bytes: usize| {
+            SharedArray::map(map_fd(&self.ebpf, name)?, bytes / 8, Access::ReadWrite)
+                .map_err(Error::system("sharing the unwind tables' memory"))
+        };
+        let bytes = self.sizes.pool_bytes();
+        let (pool, rules) = (shared("POOL", bytes)?, shared("RULES", MAX_RULES * size_of::<Rule>())?);
+        let processes = map_fd(&self.ebpf, "PROCESS_TABLES")?
+            .try_clone_to_owned()
+            .map_err(Error::system("duplicating a descriptor"))?;
+        Ok(Tables::new(pool, bytes, rules, KernelTables::new(processes)))
+    }
+
+    /// Starts the stream of what happens to processes beside the samples. Take it before [`Session::start`].
+    ///
+    /// # Errors
+    /// When a perf event cannot be opened or its ring not be mapped.
+    pub fn take_sideband(&mut self) -> Result<Sideband, Error> {
+        Sideband::open()
     }
 
     /// Takes the stream of the program's log messages; `None` where the object has none.
@@ -154,6 +199,8 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .map_max_entries("STACKS_1", sizes.stacks)
         .map_max_entries("ARENA", arena)
         .map_max_entries("PROCESSES", sizes.processes)
+        .map_max_entries("PROCESS_TABLES", sizes.processes)
+        .map_max_entries("POOL", sizes.pool_elements)
         .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
         .override_global("CHUNKS_PER_CPU", &sizes.chunks_per_cpu, true)
         .override_global("CPUS", &sizes.cpus, true)
@@ -171,6 +218,21 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
+}
+
+/// Tells the programs which ones to go on with. The array forgets them when its last descriptor is closed.
+fn chain_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    for (place, name) in (0..).zip(["on_walk", "on_count", "on_defer"]) {
+        let next: &mut PerfEvent = program(ebpf, name)?;
+        let fd = next
+            .fd()
+            .and_then(|fd| fd.try_clone().map_err(Into::into))
+            .map_err(|error| program_error(name, error))?;
+        let map = ebpf.map_mut("PROGRAMS").ok_or_else(|| missing_map("PROGRAMS"))?;
+        let mut programs = ProgramArray::try_from(map).map_err(map_error)?;
+        programs.set(place, &fd, 0).map_err(map_error)?;
+    }
+    Ok(())
 }
 
 /// Before 5.11 the kernel charges map memory to this limit; later it is not looked at, so a failure is none.

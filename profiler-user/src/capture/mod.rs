@@ -1,7 +1,7 @@
 //! Capturing: load, attach, drain. The only place that knows aya and the BPF maps.
 //!
-//! Data flows out of here in two streams: announcements of processes at the moment they are first sampled, and one
-//! [`Window`] of counted stacks at the end of each window. Nothing flows in but the selection of processes.
+//! Data flows out of here in two streams: [`Message`]s at the moment something is first sampled, and one [`Window`] of
+//! counted stacks at the end of each window. What flows in is the selection of processes and the unwind tables.
 
 mod btf;
 mod clocks;
@@ -10,12 +10,19 @@ mod error;
 mod hotplug;
 mod load;
 mod measure;
+mod message;
+mod per_cpu;
+pub mod sideband;
 mod sizes;
+mod tables;
 mod thread;
 mod window;
 
 pub use error::Error;
 pub use load::{Session, check_load};
+pub use message::{DeferredSample, Message};
+pub use sideband::Sideband;
 pub use sizes::{Options, Sizes};
+pub use tables::KernelTables;
 pub use thread::Capture;
 pub use window::{CountedStack, Stacks, Window};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use profiler_common::stack::MAX_CHUNKS;
+use profiler_common::{stack::MAX_CHUNKS, unwind::pool::ELEMENT_BYTES};
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Options {
     pub max_counts: Option<u32>,
     /// Which bits of a stack's hash are kept. All, but in tests that need collisions.
     pub hash_mask: u64,
+    /// Bytes of the pool of unwind tables, rounded up to whole elements.
+    pub pool_bytes: usize,
     /// Drain maps entry by entry even where the kernel has batch operations.
     pub no_batch: bool,
 }
@@ -35,6 +37,7 @@ impl Default for Options {
             max_stacks: None,
             max_counts: None,
             hash_mask: u64::MAX,
+            pool_bytes: DEFAULT_POOL_BYTES,
             no_batch: false,
         }
     }
@@ -48,8 +51,12 @@ impl Options {
     }
 }
 
-/// Chunks that a stack is expected to take: 40 words, that is 39 frames. Deeper ones take from shallower ones.
-const CHUNKS_PER_STACK: u64 = 5;
+/// Chunks that a stack is expected to take: 64 words, that is 63 frames. Deeper ones take from shallower ones.
+const CHUNKS_PER_STACK: u64 = 8;
+
+/// Room for the code that a host really runs, at four bytes a row; libLLVM, the largest library of a distribution, has
+/// 5 MiB of rows if all of its code runs.
+const DEFAULT_POOL_BYTES: usize = 24 << 20;
 
 /// Map sizes that follow from the options and the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +69,18 @@ pub struct Sizes {
     pub stacks: u32,
     /// Entries of each count map.
     pub counts: u32,
-    /// Entries of the process map.
+    /// Entries of each of the process maps.
     pub processes: u32,
+    /// Elements of the pool of unwind tables.
+    pub pool_elements: u32,
 }
 
 impl Sizes {
     /// Room for every tick of a window to have a stack of its own, and a quarter more, for windows end late.
-    /// A window of a large machine is capped at a million rows: what it has beyond that is counted.
+    /// A window of a large machine is capped at half a million rows: what it has beyond that is counted.
     #[must_use]
     pub fn new(options: &Options, cpus: u32) -> Self {
-        const MOST: u64 = 1 << 20;
+        const MOST: u64 = 1 << 19;
         let window_ms = u64::try_from(options.window.as_millis()).unwrap_or(u64::MAX).max(1);
         let ticks_per_cpu =
             u64::from(options.frequency_hz).saturating_mul(window_ms).saturating_mul(5) / 4_000 + 16;
@@ -84,7 +93,14 @@ impl Sizes {
             stacks: options.max_stacks.unwrap_or_else(|| narrow(ticks)).max(1),
             counts: options.max_counts.unwrap_or_else(|| narrow(ticks)).max(1),
             processes: 8192,
+            pool_elements: u32::try_from(options.pool_bytes.div_ceil(ELEMENT_BYTES)).unwrap_or(1).max(1),
         }
+    }
+
+    /// Bytes of the pool of unwind tables.
+    #[must_use]
+    pub fn pool_bytes(&self) -> usize {
+        self.pool_elements as usize * ELEMENT_BYTES
     }
 
     /// Elements of the arena: both banks.
@@ -110,7 +126,7 @@ mod tests {
     fn the_largest_machine_stays_bounded() {
         let options = Options { frequency_hz: 999, window: Duration::from_secs(3600), ..Options::default() };
         let sizes = Sizes::new(&options, 1024);
-        assert!(sizes.counts <= 1 << 20);
+        assert!(sizes.counts <= 1 << 19);
         assert!(u64::from(sizes.arena_chunks()) * 64 < 1 << 30);
     }
 

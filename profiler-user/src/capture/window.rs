@@ -24,6 +24,8 @@ pub struct CountedStack {
 /// Everything that was counted between two drains.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
+    /// Number of the window, from 0.
+    pub epoch: u64,
     /// Start, nanoseconds since the Unix epoch.
     pub start_unix_ns: u64,
     /// Length, nanoseconds.

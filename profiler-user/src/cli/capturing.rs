@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Failure, units};
 use crate::{
     capture::{Capture, Options, Session},
-    pipeline::{Collector, Naming, QUEUE, Sink, collect},
+    pipeline::{Collector, Naming, QUEUE, Sink, TablesThread, collect},
 };
 
 /// Options of the capture.
@@ -20,6 +20,9 @@ pub(super) struct CaptureArgs {
     /// Combinations of process, thread and stack that a window has room for [default: as many as ticks].
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
     max_counts: Option<u32>,
+    /// Memory for unwind tables, shared by all processes [default: 24MiB].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    unwind_memory: Option<u64>,
     /// Keep only these bits of a stack's hash, to force collisions in tests.
     #[arg(long, hide = true, value_parser = hexadecimal)]
     hash_mask: Option<u64>,
@@ -44,6 +47,9 @@ impl CaptureArgs {
             max_counts: self.max_counts,
             hash_mask: self.hash_mask.unwrap_or(u64::MAX),
             no_batch: self.no_batch,
+            pool_bytes: self
+                .unwind_memory
+                .map_or(Options::default().pool_bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
 }
@@ -63,6 +69,7 @@ pub(super) fn load(options: Options) -> Result<Session, Failure> {
 pub(super) struct Running<S> {
     capture: Capture,
     collector: Collector,
+    tables: TablesThread,
     naming: Naming<S>,
 }
 
@@ -70,7 +77,10 @@ impl<S: Sink> Running<S> {
     /// Starts everything. Must be called within a tokio runtime.
     pub(super) fn start(mut session: Session, sink: S) -> Result<Self, Failure> {
         let start = || -> anyhow::Result<Self> {
-            let announcements = session.take_announcements()?;
+            let messages = session.take_messages()?;
+            let (tables, queue) =
+                TablesThread::start(session.tables()?).context("cannot start the tables thread")?;
+            let sideband = session.take_sideband()?;
             let log = session
                 .take_log()
                 .inspect_err(|error| tracing::debug!("the BPF program has no log: {error}"))
@@ -78,20 +88,21 @@ impl<S: Sink> Running<S> {
             let (window_sender, windows) = mpsc::channel(QUEUE);
             let (job_sender, jobs) = mpsc::channel(QUEUE);
             let naming = Naming::start(jobs, host_name(), sink).context("cannot start the naming thread")?;
-            let collector = Collector::new(announcements, log, windows, job_sender)
+            let collector = Collector::new(messages, sideband, queue, log, windows, job_sender)
                 .context("cannot watch the ring buffers")?;
             let capture = session.start(window_sender)?;
-            Ok(Self { capture, collector, naming })
+            Ok(Self { capture, collector, tables, naming })
         };
         start().map_err(Failure::CannotStart)
     }
 
     /// Runs until `stop` comes true, and gives the sink back once it has had the last window.
     pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<S, Failure> {
-        let Self { capture, collector, naming } = self;
+        let Self { capture, collector, tables, naming } = self;
         let end = async {
             collect(collector, &capture, stop).await.context("cannot watch the ring buffers")?;
             capture.join().context("the capture ended early")?;
+            tables.join().context("stacks are incomplete")?;
             naming.join().context("the profiles are incomplete")
         };
         end.await.map_err(Failure::WhileRunning)

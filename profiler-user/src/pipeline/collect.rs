@@ -9,12 +9,15 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use profiler_common::layout::{FirstSight, NAME_BYTES, ProcessInfo, ProcessKey};
+use profiler_common::{layout::ProcessKey, outcome::Outcome, stack::StackRef};
 use tokio::{io::unix::AsyncFd, sync::mpsc};
 
-use super::Job;
+use super::{
+    Job,
+    tables::{TablesQueue, WalkedSample},
+};
 use crate::{
-    capture::{Capture, Window},
+    capture::{Capture, CountedStack, Message, Sideband, Window},
     process::{Process, Table},
     profile::build::frames,
 };
@@ -23,18 +26,18 @@ type Log = aya_log::EbpfLogger<&'static dyn log::Log>;
 
 /// What the collecting stage reads from.
 pub struct Collector {
-    announcements: AsyncFd<RingBuf<MapData>>,
+    messages: AsyncFd<RingBuf<MapData>>,
     log: Option<AsyncFd<Log>>,
     windows: mpsc::Receiver<Window>,
     jobs: mpsc::Sender<Job>,
+    sideband: AsyncFd<Sideband>,
     table: Table,
+    tables: TablesQueue,
 }
 
 impl std::fmt::Debug for Collector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("announcements", &self.announcements.as_raw_fd())
-            .finish_non_exhaustive()
+        f.debug_struct("Collector").field("messages", &self.messages.as_raw_fd()).finish_non_exhaustive()
     }
 }
 
@@ -44,14 +47,16 @@ impl Collector {
     /// # Errors
     /// When the runtime cannot watch the ring buffers.
     pub fn new(
-        announcements: RingBuf<MapData>,
+        messages: RingBuf<MapData>,
+        sideband: Sideband,
+        tables: TablesQueue,
         log: Option<Log>,
         windows: mpsc::Receiver<Window>,
         jobs: mpsc::Sender<Job>,
     ) -> io::Result<Self> {
         Ok(Self {
             // SAFETY: a ring buffer owns its map's descriptor, always gives that same one, and closes it when dropped.
-            announcements: unsafe { AsyncFd::register(announcements) }?,
+            messages: unsafe { AsyncFd::register(messages) }?,
             log: match log {
                 // SAFETY: the log reads from a ring buffer, see above.
                 Some(log) => Some(unsafe { AsyncFd::register(log) }?),
@@ -59,22 +64,61 @@ impl Collector {
             },
             windows,
             jobs,
+            // SAFETY: the side-band owns its epoll descriptor, always gives that same one, and closes it when dropped.
+            sideband: unsafe { AsyncFd::register(sideband) }?,
             table: Table::new(),
+            tables,
         })
     }
 
-    /// Looks at all processes that were announced.
-    fn take_announcements(&mut self) {
-        while let Some(message) = self.announcements.get_mut().next() {
-            if let Some(FirstSight { process, info }) = first_sight(&message) {
-                self.table.first_sight(process, &info);
+    /// Learns what happened to processes, and passes it on where it concerns sampled ones.
+    fn hear(&mut self) {
+        let Self { sideband, table, tables, .. } = self;
+        let mut changed = HashSet::new();
+        sideband.get_mut().drain(|event| changed.extend(table.apply(event)));
+        for key in changed {
+            tables.set_process(key, table.get(&key));
+        }
+    }
+
+    /// Answers what the kernel side told and asked.
+    fn take_messages(&mut self) {
+        while let Some(message) = self.messages.get_mut().next().map(|bytes| Message::parse(&bytes)) {
+            let Some(message) = message else {
+                tracing::debug!("a message has no known length");
+                continue;
+            };
+            // After the message was taken, so that all that came before the sample is known.
+            self.hear();
+            match message {
+                Message::FirstSight(sight) => {
+                    let process = self.table.first_sight(sight.process, &sight.info);
+                    self.tables.set_process(sight.process, process);
+                }
+                Message::UnknownPc(unknown) => {
+                    let process = self.table.get(&unknown.process);
+                    if process.find(unknown.pc).is_none() && self.table.refresh(&unknown.process) {
+                        self.tables.set_process(unknown.process, self.table.get(&unknown.process));
+                    }
+                }
+                Message::PageWanted(wanted) => self.tables.page_wanted(wanted),
+                Message::Deferred(sample) => {
+                    let process = self.table.get(&sample.process);
+                    self.tables.walk(sample, process);
+                }
             }
         }
     }
 
-    /// Joins a window to its processes.
-    fn job(&mut self, window: Window) -> Job {
-        self.take_announcements();
+    /// Joins a window to its processes, and to the samples that were walked in user space.
+    async fn job(&mut self, mut window: Window) -> Job {
+        self.take_messages();
+        self.sideband.get_mut().follow_hotplug();
+        self.hear();
+        match self.tables.end_window(window.epoch).await {
+            Ok(walked) => add_walked(&mut window, walked),
+            Err(_) => tracing::debug!("the tables thread has ended"),
+        }
         let mut processes: HashMap<ProcessKey, Arc<Process>> = HashMap::new();
         let mut refreshed = HashSet::new();
         for row in &window.rows {
@@ -84,9 +128,12 @@ impl Collector {
                 .any(|(address, is_kernel)| !is_kernel && process.find(address).is_none());
             if unknown && refreshed.insert(row.process) && self.table.refresh(&row.process) {
                 *process = self.table.get(&row.process);
+                self.tables.set_process(row.process, Arc::clone(process));
             }
         }
-        self.table.end_window();
+        for gone in self.table.end_window() {
+            self.tables.remove_process(gone);
+        }
         Job { window, processes: processes.into_iter().collect() }
     }
 }
@@ -110,9 +157,14 @@ pub async fn collect(
                 stopping = true;
                 capture.stop();
             }
-            ready = collector.announcements.readable_mut() => {
+            ready = collector.messages.readable_mut() => {
                 ready?.clear_ready();
-                collector.take_announcements();
+                collector.take_messages();
+            }
+            ready = collector.sideband.readable_mut() => {
+                ready?.clear_ready();
+                collector.sideband.get_mut().follow_hotplug();
+                collector.hear();
             }
             ready = log_ready(collector.log.as_mut()) => {
                 if ready.is_err() {
@@ -128,7 +180,7 @@ pub async fn collect(
                 place.send(job);
             }
             window = collector.windows.recv(), if waiting.is_none() => match window {
-                Some(window) => waiting = Some(collector.job(window)),
+                Some(window) => waiting = Some(collector.job(window).await),
                 None => return Ok(()),
             }
         }
@@ -146,34 +198,21 @@ async fn log_ready(log: Option<&mut AsyncFd<Log>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a [`FirstSight`] message; `None` for one of another length.
-fn first_sight(bytes: &[u8]) -> Option<FirstSight> {
-    let bytes: &[u8; 48] = bytes.try_into().ok()?;
-    let long = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let short = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
-    Some(FirstSight {
-        process: ProcessKey { start_ns: long(0)?, pid: short(8)?, exec_id: short(12)? },
-        info: ProcessInfo { name, cgroup_id: long(32)?, lost: long(40)? },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_announcement_is_read_field_by_field() {
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(&7_u64.to_ne_bytes());
-        bytes.extend_from_slice(&42_u32.to_ne_bytes());
-        bytes.extend_from_slice(&3_u32.to_ne_bytes());
-        bytes.extend_from_slice(b"postgres\0\0\0\0\0\0\0\0");
-        bytes.extend_from_slice(&9_u64.to_ne_bytes());
-        bytes.extend_from_slice(&0_u64.to_ne_bytes());
-        let message = first_sight(&bytes).unwrap();
-        assert_eq!(message.process, ProcessKey { start_ns: 7, pid: 42, exec_id: 3 });
-        assert_eq!(message.info.cgroup_id, 9);
-        assert_eq!(first_sight(&bytes[1..]), None);
+/// Adds samples that the kernel side deferred to the window that it counted them in.
+fn add_walked(window: &mut Window, walked: Vec<WalkedSample>) {
+    // Above all places in the arena, which is smaller than that many chunks.
+    const FIRST: u32 = 1 << 31;
+    for (number, sample) in (FIRST..).zip(walked) {
+        let stack = StackRef(number);
+        window.stacks.insert(stack, &sample.words);
+        window.rows.push(CountedStack {
+            process: sample.process,
+            thread_name: sample.thread_name,
+            stack,
+            count: 1,
+        });
+        let deferred = &mut window.outcomes[Outcome::Deferred as usize];
+        *deferred = deferred.saturating_sub(1);
+        window.outcomes[sample.outcome as usize] += 1;
     }
 }

@@ -1,11 +1,12 @@
 //! Joins the stages: announcements and windows from the capture, processes, names, profiles, a sink.
 //!
-//! Three threads: the capturing one, which only drains; the collecting one, which looks at processes the moment they
-//! are announced; and the naming one, which may take its time. The queues between them hold two windows each: where
+//! Four threads: the capturing one, which only drains; the collecting one, which looks at processes the moment they
+//! are announced; the one that builds unwind tables; and the naming one, which may take its time. The queues between them hold two windows each: where
 //! naming falls behind, windows grow longer, and nothing piles up.
 
 mod collect;
 mod name;
+mod tables;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
 pub use collect::{Collector, collect};
 pub use name::Naming;
+pub use tables::{TablesQueue, TablesThread};
 
 use crate::{
     capture::Window,

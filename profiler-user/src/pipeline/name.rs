@@ -33,6 +33,8 @@ impl<S: Sink> Naming<S> {
             let mut namer = Namer::new();
             while let Some(job) = jobs.blocking_recv() {
                 sink.window(name(&job, &host, &mut namer));
+                drop(job);
+                namer.end_window();
             }
             sink
         };

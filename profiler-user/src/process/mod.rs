@@ -1,11 +1,15 @@
 //! Processes: who they are, what they have mapped, and which files that is.
 //!
-//! A process is looked at when it is first sampled, because it may be gone a moment later; its files are kept open,
-//! because they may be deleted, or lie in a mount namespace that goes away with it.
+//! What processes map is told by the kernel (see [`Sideband`](crate::capture::Sideband)) and kept for all of them as
+//! numbers and names; files are opened when a process is first sampled. They are kept open, because they may be deleted,
+//! or lie in a mount namespace that goes away with the process. Of processes older than the agent /proc tells.
 
 mod maps;
 mod object;
+mod overlay;
+mod ranges;
 mod table;
+mod tracker;
 mod vdso;
 
 pub use maps::{MapsLine, parse_line};

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
@@ -72,23 +72,50 @@ struct FileKey {
     modified_ns: (i64, i64),
 }
 
+/// A file as mappings tell of it: device and inode. The device is that of the file system, which on btrfs and overlayfs
+/// is not the one that stat(2) tells. The inode is not given to another file while the object holds it open.
+type MappedKey = ((u32, u32), u64);
+
+/// Where a mapped file may be opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owner {
+    /// The process that mapped it lives.
+    Alive(u32),
+    /// It is gone, and left this parent.
+    Gone {
+        /// Its parent's process id; 0 where that is not known.
+        parent: u32,
+    },
+}
+
 /// All objects that some process has mapped.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     by_file: HashMap<FileKey, Weak<Object>>,
+    by_mapping: HashMap<MappedKey, Weak<Object>>,
     next_id: u64,
 }
 
 impl Objects {
     /// The object behind a line of a process's mappings.
-    pub(super) fn open(&mut self, pid: u32, line: &MapsLine<'_>) -> Arc<Object> {
+    pub(super) fn open(&mut self, owner: Owner, line: &MapsLine<'_>) -> Arc<Object> {
         let path = String::from_utf8_lossy(line.clean_path()).into_owned();
-        let root = PathBuf::from(format!("/proc/{pid}/root"));
-        let folder = Path::new(&path).parent().map(Path::to_path_buf);
-        let file = open(pid, line, &root)
-            .inspect_err(|error| tracing::debug!("{path}, mapped by process {pid}, cannot be read: {error}"))
-            .ok();
-        let Some((file, key)) = file else {
+        let key: MappedKey = (line.device, line.inode);
+        let known = self.by_mapping.get(&key).and_then(Weak::upgrade);
+        let opened = match (owner, known) {
+            (Owner::Gone { .. }, Some(object)) => return object,
+            (Owner::Gone { parent }, None) => by_path_when_gone(parent, line),
+            // A living process shows what it really has, even where a file was written to since another one mapped it.
+            (Owner::Alive(pid), known) => match (by_mapping(pid, line), known) {
+                (Ok(opened), _) => Ok(opened),
+                (Err(_), Some(object)) => return object,
+                (Err(_), None) => by_path_when_gone(0, line),
+            },
+        };
+        let opened = opened.and_then(|(root, file)| Ok((root, file_key(&file)?, file)));
+        let opened = opened
+            .inspect_err(|error| tracing::debug!("{path}, mapped by {owner:?}, cannot be read: {error}"));
+        let Ok((root, file_key, file)) = opened else {
             return self.add(Object {
                 id: 0,
                 path,
@@ -99,19 +126,25 @@ impl Objects {
                 root: None,
             });
         };
-        if let Some(object) = self.by_file.get(&key).and_then(Weak::upgrade) {
+        if let Some(object) = self.by_file.get(&file_key).and_then(Weak::upgrade) {
+            self.by_mapping.insert(key, Arc::downgrade(&object));
             return object;
         }
         let (segments, build_id) = read_elf(&file).unwrap_or_else(|| {
             tracing::debug!("{path} is no ELF file that can be read");
             (Vec::new(), String::new())
         });
+        let folder = Path::new(&path).parent().map(Path::to_path_buf);
         let object =
             self.add(Object { id: 0, path, build_id, segments, file: Some(file), folder, root: Some(root) });
         if self.by_file.len() >= 1024 && self.by_file.len().is_power_of_two() {
             self.by_file.retain(|_, object| object.strong_count() > 0);
         }
-        self.by_file.insert(key, Arc::downgrade(&object));
+        self.by_file.insert(file_key, Arc::downgrade(&object));
+        if self.by_mapping.len() >= 1024 && self.by_mapping.len().is_power_of_two() {
+            self.by_mapping.retain(|_, object| object.strong_count() > 0);
+        }
+        self.by_mapping.insert(key, Arc::downgrade(&object));
         object
     }
 
@@ -124,29 +157,67 @@ impl Objects {
 }
 
 /// Opens what is really mapped: through map_files, which also leads to deleted files and into other mount namespaces;
-/// where that is not permitted, by path, if the path still leads to the same inode.
-fn open(pid: u32, line: &MapsLine<'_>, root: &Path) -> io::Result<(File, FileKey)> {
+/// where that is not permitted, by path, if the path still leads to the same inode. With it comes the root folder.
+fn by_mapping(pid: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
     let through_map = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
     let file = File::open(through_map).or_else(|_| {
-        let path = String::from_utf8_lossy(line.clean_path()).into_owned();
-        let file = File::open(root.join(path.trim_start_matches('/')))?;
-        if file.metadata()?.ino() == line.inode {
-            Ok(file)
-        } else {
-            Err(io::Error::new(io::ErrorKind::NotFound, "the path leads to another file by now"))
-        }
+        let file = File::open(below(&root, line))?;
+        if file.metadata()?.ino() == line.inode { Ok(file) } else { Err(another_file()) }
     })?;
+    Ok((root, file))
+}
+
+/// Opens what a process that is gone had mapped, by path: as its parent sees it, or as the agent does; if the path leads
+/// to the same device and inode.
+fn by_path_when_gone(parent: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
+    let roots = [(parent != 0).then(|| format!("/proc/{parent}/root")), Some("/".to_owned())];
+    for root in roots.into_iter().flatten().map(PathBuf::from) {
+        let Ok(file) = File::open(below(&root, line)) else {
+            continue;
+        };
+        let metadata = file.metadata()?;
+        let device = metadata.dev();
+        let same_device = (libc::major(device), libc::minor(device)) == line.device
+            || file_system(&file) == Some(line.device);
+        if metadata.ino() == line.inode && same_device {
+            return Ok((root, file));
+        }
+    }
+    Err(another_file())
+}
+
+/// A mapped path below a root folder.
+fn below(root: &Path, line: &MapsLine<'_>) -> PathBuf {
+    root.join(String::from_utf8_lossy(line.clean_path()).trim_start_matches('/'))
+}
+
+fn another_file() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the path leads to another file by now")
+}
+
+/// The device of the file system that a file is on, as mappings tell it: that of its mount (proc_pid_mountinfo(5)).
+fn file_system(file: &File) -> Option<(u32, u32)> {
+    let fdinfo = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let mount = fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut lines = mounts.lines().map(str::split_ascii_whitespace);
+    let device = lines.find_map(|mut fields| (fields.next()? == mount).then(|| fields.nth(1))?)?;
+    let (major, minor) = device.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn file_key(file: &File) -> io::Result<FileKey> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let key = FileKey {
+    Ok(FileKey {
         device: metadata.dev(),
         inode: metadata.ino(),
         size: metadata.size(),
         modified_ns: (metadata.mtime(), metadata.mtime_nsec()),
-    };
-    Ok((file, key))
+    })
 }
 
 /// Executable segments and build-id of a 64-bit ELF file.
@@ -219,6 +290,13 @@ mod tests {
         assert_eq!(object.address_of(0x500f), Some(0x900f));
         assert_eq!(object.address_of(0x5010), None);
         assert_eq!(object.address_of(0), None);
+    }
+
+    #[test]
+    fn a_file_system_is_that_of_the_mount() {
+        let file = File::open("/proc/self/comm").unwrap();
+        let device = file.metadata().unwrap().dev();
+        assert_eq!(file_system(&file), Some((libc::major(device), libc::minor(device))));
     }
 
     #[test]

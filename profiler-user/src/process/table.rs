@@ -6,12 +6,21 @@ use profiler_common::layout::{Name, ProcessInfo, ProcessKey, START_TICK_NS, same
 
 use super::{
     maps::{MapsLine, parse_line},
-    object::{Object, Objects},
+    object::{Object, Objects, Owner},
+    overlay::{Span, overlay},
+    ranges::Range,
+    tracker::{Base, Change, Told, Tracker},
     vdso,
 };
+use crate::capture::sideband::{Event, Kind, boottime_ns};
 
 /// Windows without a sample after which a process is forgotten. It is looked at anew should it run again.
 const IDLE_WINDOWS: u32 = 4;
+/// The same for a process that has ended. Its last samples may lie in the window after the one whose rows are joined when
+/// the end is heard of.
+const ENDED_WINDOWS: u32 = 1;
+/// Most mappings of a process that are learned one by one; beyond, /proc is read where something is missing.
+const MAX_MAPPINGS: usize = 1 << 16;
 
 /// What an executable range shows.
 #[derive(Clone, Debug)]
@@ -46,7 +55,35 @@ pub struct Process {
     pub mappings: Vec<Mapping>,
     /// Index of the main binary in `mappings`.
     pub main: Option<usize>,
+}
+
+/// A sampled process, and what the table needs to know of it. The process itself is shared with windows under way, so
+/// that changing it copies it; what changes every window lies beside it.
+#[derive(Debug, Default)]
+struct Entry {
+    process: Arc<Process>,
     idle_windows: u32,
+    ended: bool,
+    /// When /proc was read for it; 0 where it was not.
+    read_ns: u64,
+}
+
+impl Span for Mapping {
+    fn start(&self) -> u64 {
+        self.start
+    }
+
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn part(&self, start: u64, end: u64) -> Self {
+        let offset = match self.area {
+            Area::Object(_) => self.offset.wrapping_add(start - self.start),
+            Area::Anonymous(_) => self.offset,
+        };
+        Self { start, end, offset, area: self.area.clone() }
+    }
 }
 
 impl Process {
@@ -58,10 +95,11 @@ impl Process {
     }
 }
 
-/// All processes that were sampled of late.
+/// All processes that were sampled of late, and what was heard of the others.
 #[derive(Debug)]
 pub struct Table {
-    processes: HashMap<ProcessKey, Arc<Process>>,
+    processes: HashMap<ProcessKey, Entry>,
+    tracker: Tracker,
     objects: Objects,
     vdso: Arc<Object>,
 }
@@ -78,33 +116,62 @@ impl Table {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         let vdso = objects.add(vdso::object());
-        Self { processes: HashMap::new(), objects, vdso }
+        Self { processes: HashMap::new(), tracker: Tracker::default(), objects, vdso }
+    }
+
+    /// Learns from what the kernel told of processes. Returns the sampled process whose mappings are others now.
+    ///
+    /// Apply all that happened before a sample was announced before [`Table::first_sight`] is called for it.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<ProcessKey> {
+        match self.tracker.apply(event)? {
+            Change::Mapped(key, range) => self.learn(&key, &range).then_some(key),
+            Change::Ended(key) => {
+                let entry = self.processes.get_mut(&key)?;
+                entry.ended = true;
+                // Where it had executed something else before /proc was read, that showed the other image's mappings.
+                let executed = matches!(event.kind, Kind::Comm { .. });
+                if !executed || event.time_ns > entry.read_ns {
+                    return None;
+                }
+                let told = self.tracker.sampled(&key).filter(|told| !told.current);
+                let told = told.map(|told| self.told_mappings(&key, &told));
+                let process = Arc::make_mut(&mut self.processes.get_mut(&key)?.process);
+                (process.mappings, process.main) = told.unwrap_or_default();
+                Some(key)
+            }
+        }
     }
 
     /// Takes note of a process that was just sampled for the first time.
-    pub fn first_sight(&mut self, key: ProcessKey, info: &ProcessInfo) {
-        let (mappings, main) = self.read_mappings(&key);
-        let process =
-            Process { name: name(&info.name), cgroup_id: info.cgroup_id, mappings, main, idle_windows: 0 };
-        self.processes.insert(key, Arc::new(process));
+    pub fn first_sight(&mut self, key: ProcessKey, info: &ProcessInfo) -> Arc<Process> {
+        let mut entry = self.look(&key);
+        let process = Arc::make_mut(&mut entry.process);
+        process.name = name(&info.name);
+        process.cgroup_id = info.cgroup_id;
+        let process = Arc::clone(&entry.process);
+        self.processes.insert(key, entry);
+        process
     }
 
-    /// The process, as it is known. One that is not known is looked for under /proc.
+    /// The process, as it is known. One that is not known is looked for.
     pub fn get(&mut self, key: &ProcessKey) -> Arc<Process> {
-        if let Some(process) = self.processes.get_mut(key) {
-            Arc::make_mut(process).idle_windows = 0;
-            return Arc::clone(process);
+        if let Some(entry) = self.processes.get_mut(key) {
+            entry.idle_windows = 0;
+            return Arc::clone(&entry.process);
         }
         let comm = fs::read(format!("/proc/{}/comm", key.pid)).unwrap_or_default();
-        let (mappings, main) = self.read_mappings(key);
-        // Without mappings it is not certain that this is the process, and not the next one with its pid.
-        let name = if mappings.is_empty() {
-            format!("pid-{}", key.pid)
-        } else {
-            String::from_utf8_lossy(comm.trim_ascii_end()).into_owned()
-        };
-        let process = Arc::new(Process { name, cgroup_id: 0, mappings, main, idle_windows: 0 });
-        self.processes.insert(*key, Arc::clone(&process));
+        let mut entry = self.look(key);
+        let process = Arc::make_mut(&mut entry.process);
+        if process.name.is_empty() {
+            // Without mappings it is not certain that this is the process, and not the next one with its pid.
+            process.name = if process.mappings.is_empty() {
+                format!("pid-{}", key.pid)
+            } else {
+                String::from_utf8_lossy(comm.trim_ascii_end()).into_owned()
+            };
+        }
+        let process = Arc::clone(&entry.process);
+        self.processes.insert(*key, entry);
         process
     }
 
@@ -115,8 +182,9 @@ impl Table {
         if mappings.is_empty() {
             return false;
         }
-        if let Some(process) = self.processes.get_mut(key) {
-            let process = Arc::make_mut(process);
+        if let Some(entry) = self.processes.get_mut(key) {
+            entry.read_ns = boottime_ns();
+            let process = Arc::make_mut(&mut entry.process);
             // What is gone by now may still be what this window's samples hit.
             let gone = process.mappings.iter().filter(|old| !mappings.iter().any(|new| overlap(old, new)));
             let mut all: Vec<Mapping> = mappings.iter().chain(gone).cloned().collect();
@@ -128,13 +196,34 @@ impl Table {
         true
     }
 
-    /// Ends a window: forgets processes that have not been asked for in a while.
-    pub fn end_window(&mut self) {
-        self.processes.retain(|_, process| {
-            let process = Arc::make_mut(process);
-            process.idle_windows += 1;
-            process.idle_windows <= IDLE_WINDOWS
+    /// Ends a window: forgets processes that have not been asked for in a while, and returns them.
+    pub fn end_window(&mut self) -> Vec<ProcessKey> {
+        let Self { processes, tracker, .. } = self;
+        let mut gone = Vec::new();
+        processes.retain(|key, entry| {
+            entry.idle_windows += 1;
+            let stays = entry.idle_windows <= if entry.ended { ENDED_WINDOWS } else { IDLE_WINDOWS };
+            if !stays {
+                tracker.forget(key);
+                gone.push(*key);
+            }
+            stays
         });
+        tracker.end_window(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+        gone
+    }
+
+    /// Number of process ids that anything was heard of: living processes that were forked or executed since the agent
+    /// started, and those that just ended.
+    #[must_use]
+    pub fn heard_of(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Processes, images and mappings that were not kept because there were too many of them.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.tracker.refused()
     }
 
     /// Number of known processes.
@@ -149,22 +238,97 @@ impl Table {
         self.processes.is_empty()
     }
 
+    /// Looks at a process that was sampled: what was heard of it is all, or /proc tells the rest while it lives.
+    ///
+    /// /proc shows what a pid runs now. It is not asked for an image that is known to be over.
+    fn look(&mut self, key: &ProcessKey) -> Entry {
+        let told = self.tracker.sampled(key);
+        if told.as_ref().is_none_or(|told| told.current && !told.complete) {
+            let (mappings, main) = self.read_mappings(key);
+            if !mappings.is_empty() {
+                let process = Arc::new(Process { mappings, main, ..Process::default() });
+                return Entry { process, read_ns: boottime_ns(), ..Entry::default() };
+            }
+        }
+        let Some(told) = told else {
+            return Entry::default();
+        };
+        let (mappings, main) = self.told_mappings(key, &told);
+        let process = Process { name: name(&told.name), mappings, main, ..Process::default() };
+        Entry { process: Arc::new(process), ended: !told.current, ..Entry::default() }
+    }
+
+    /// The executable mappings of a process as they were heard of, and which is the main binary's.
+    fn told_mappings(&mut self, key: &ProcessKey, told: &Told) -> (Vec<Mapping>, Option<usize>) {
+        let (mut mappings, base_main) = told.base.map(|base| self.base_mappings(base)).unwrap_or_default();
+        let main = if told.main == 0 { start_of(&mappings, base_main) } else { Some(told.main) };
+        // What is the same process still now shows its files; they are kept open from here on.
+        let alive = told.current && start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns));
+        let owner = if alive { Owner::Alive(key.pid) } else { Owner::Gone { parent: told.parent } };
+        for range in told.ranges.iter() {
+            let mapping = self.mapping(owner, &range.line());
+            overlay(&mut mappings, mapping);
+        }
+        let main = index_of(&mappings, main);
+        (mappings, main)
+    }
+
+    /// What a process had mapped when it was forked from one that is older than the agent: what that one has mapped.
+    fn base_mappings(&mut self, base: Base) -> (Vec<Mapping>, Option<usize>) {
+        let (current, key) = self.tracker.base(base);
+        if let Some(process) = key.and_then(|key| self.processes.get(&key)) {
+            return (process.process.mappings.clone(), process.process.main);
+        }
+        if current { self.read_maps(base.pid, || true) } else { (Vec::new(), None) }
+    }
+
+    /// Adds a mapping to a sampled process; `false` where it was known.
+    fn learn(&mut self, key: &ProcessKey, range: &Range) -> bool {
+        let line = range.line();
+        let known = self.processes.get(key).map(|entry| {
+            let process = &entry.process;
+            let same = process.find(line.start).and_then(|index| process.mappings.get(index));
+            // Some runtimes make the same code writable and executable again all the time.
+            same.is_some_and(|same| {
+                (same.start, same.end) == (line.start, line.end)
+                    && matches!(same.area, Area::Anonymous(_))
+                    && line.inode == 0
+            }) || process.mappings.len() >= MAX_MAPPINGS
+        });
+        if known != Some(false) {
+            return false;
+        }
+        let mapping = self.mapping(Owner::Alive(key.pid), &line);
+        if let Some(entry) = self.processes.get_mut(key) {
+            let process = Arc::make_mut(&mut entry.process);
+            let main = start_of(&process.mappings, process.main);
+            let first_file = matches!(mapping.area, Area::Object(_)).then_some(mapping.start);
+            overlay(&mut process.mappings, mapping);
+            process.main = index_of(&process.mappings, main.or(first_file));
+        }
+        true
+    }
+
     /// The executable mappings of a process, if it still is the same one, and which is the main binary's.
     fn read_mappings(&mut self, key: &ProcessKey) -> (Vec<Mapping>, Option<usize>) {
-        let Ok(text) = fs::read(format!("/proc/{}/maps", key.pid)) else {
+        self.read_maps(key.pid, || start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns)))
+    }
+
+    fn read_maps(&mut self, pid: u32, is_it: impl Fn() -> bool) -> (Vec<Mapping>, Option<usize>) {
+        let Ok(text) = fs::read(format!("/proc/{pid}/maps")) else {
             return (Vec::new(), None);
         };
         // The check comes after the read: what is the same process now was it then.
-        if start_ns(key.pid).is_none_or(|start| !same_start(start, key.start_ns)) {
+        if !is_it() {
             return (Vec::new(), None);
         }
-        let exe = fs::read_link(format!("/proc/{}/exe", key.pid)).unwrap_or_default();
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let exe = exe.to_string_lossy();
         let exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe);
         let mut mappings = Vec::new();
         for line in text.split(|&byte| byte == b'\n').filter_map(parse_line) {
             if line.executable {
-                mappings.push(self.mapping(key.pid, &line));
+                mappings.push(self.mapping(Owner::Alive(pid), &line));
             }
         }
         let main = mappings
@@ -174,9 +338,9 @@ impl Table {
         (mappings, main)
     }
 
-    fn mapping(&mut self, pid: u32, line: &MapsLine<'_>) -> Mapping {
+    fn mapping(&mut self, owner: Owner, line: &MapsLine<'_>) -> Mapping {
         let area = if line.inode != 0 {
-            Area::Object(self.objects.open(pid, line))
+            Area::Object(self.objects.open(owner, line))
         } else if line.path == b"[vdso]" {
             Area::Object(Arc::clone(&self.vdso))
         } else if line.path.is_empty() {
@@ -188,6 +352,16 @@ impl Table {
         };
         Mapping { start: line.start, end: line.end, offset: line.offset, area }
     }
+}
+
+/// Where a mapping with this index starts.
+fn start_of(mappings: &[Mapping], index: Option<usize>) -> Option<u64> {
+    index.and_then(|index| mappings.get(index)).map(|mapping| mapping.start)
+}
+
+/// The index of the mapping that starts there.
+fn index_of(mappings: &[Mapping], start: Option<u64>) -> Option<usize> {
+    start.and_then(|start| mappings.iter().position(|mapping| mapping.start == start))
 }
 
 fn overlap(a: &Mapping, b: &Mapping) -> bool {
@@ -212,42 +386,4 @@ pub fn start_ns(pid: u32) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn own_key() -> ProcessKey {
-        ProcessKey { start_ns: start_ns(std::process::id()).unwrap(), pid: std::process::id(), exec_id: 1 }
-    }
-
-    #[test]
-    fn this_process_is_found_with_its_main_binary() {
-        let mut table = Table::new();
-        let process = table.get(&own_key());
-        let main = &process.mappings[process.main.unwrap()];
-        let Area::Object(object) = &main.area else { panic!("the main binary is a file") };
-        assert_eq!(object.path, std::env::current_exe().unwrap().to_string_lossy());
-        let here = own_key as fn() -> ProcessKey as usize as u64;
-        assert_eq!(process.find(here), process.main);
-        assert_eq!(process.find(0), None);
-    }
-
-    #[test]
-    fn another_process_with_the_same_pid_has_no_mappings() {
-        let key = ProcessKey { start_ns: 1, ..own_key() };
-        let mut table = Table::new();
-        assert!(table.get(&key).mappings.is_empty());
-        assert!(!table.refresh(&key));
-    }
-
-    #[test]
-    fn processes_are_forgotten_after_a_while() {
-        let mut table = Table::new();
-        table.get(&own_key());
-        for _ in 0..IDLE_WINDOWS {
-            table.end_window();
-        }
-        assert_eq!(table.len(), 1);
-        table.end_window();
-        assert!(table.is_empty());
-    }
-}
+mod tests;

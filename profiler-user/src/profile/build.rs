@@ -129,6 +129,9 @@ pub fn comment(profile: &mut Profile, about: &[String], outcomes: &[u64; OUTCOME
     }
 }
 
+/// Stands for the root side of a stack that is deeper than what is kept.
+const TRUNCATED: &str = "[truncated]";
+
 struct Builder<'a> {
     profile: Profile,
     subject: Subject<'a>,
@@ -140,7 +143,7 @@ struct Builder<'a> {
     /// Ids by index in the process's mappings.
     process_mappings: HashMap<usize, u64>,
     kernel_mappings: HashMap<KernelPlace, u64>,
-    lost: HashMap<Outcome, u64>,
+    pseudo: HashMap<String, u64>,
 }
 
 impl<'a> Builder<'a> {
@@ -161,7 +164,7 @@ impl<'a> Builder<'a> {
             locations: HashMap::new(),
             process_mappings: HashMap::new(),
             kernel_mappings: HashMap::new(),
-            lost: HashMap::new(),
+            pseudo: HashMap::new(),
         };
         builder.string("");
         let samples = ValueType { r#type: builder.string("samples"), unit: builder.string("count") };
@@ -178,15 +181,32 @@ impl<'a> Builder<'a> {
 
     fn add(&mut self, row: &CountedStack, stacks: &Stacks) {
         let count = i64::try_from(row.count).unwrap_or(i64::MAX);
-        let mut locations: Vec<u64> = frames(row, stacks)
-            .map(
-                |(address, is_kernel)| {
-                    if is_kernel { self.kernel_location(address) } else { self.user_location(address) }
-                },
-            )
-            .collect();
-        if locations.is_empty() {
-            locations.push(self.lost_location(outcome(row, stacks)));
+        let outcome = outcome(row, stacks);
+        let mut locations: Vec<u64> = Vec::new();
+        let mut in_kernel = false;
+        for (address, is_kernel) in frames(row, stacks) {
+            if in_kernel && !is_kernel && outcome == Outcome::KernelTooDeep {
+                locations.push(self.pseudo_location(TRUNCATED));
+            }
+            in_kernel = is_kernel;
+            locations.push(if is_kernel {
+                self.kernel_location(address)
+            } else {
+                self.user_location(address)
+            });
+        }
+        // A stack that is not whole says so where the rest is missing.
+        match outcome {
+            Outcome::TooDeep => locations.push(self.pseudo_location(TRUNCATED)),
+            Outcome::KernelTooDeep if in_kernel => locations.push(self.pseudo_location(TRUNCATED)),
+            Outcome::KernelTooDeep => {}
+            _ if outcome.kind() == Kind::Truncated => {
+                locations.push(self.pseudo_location(&format!("[incomplete: {}]", outcome.name())));
+            }
+            _ if locations.is_empty() => {
+                locations.push(self.pseudo_location(&format!("[stack lost: {}]", outcome.name())));
+            }
+            _ => {}
         }
         let label = [
             ("process", self.subject.process.name.clone()),
@@ -234,16 +254,16 @@ impl<'a> Builder<'a> {
         self.location(id, address, &functions)
     }
 
-    /// Stands for a stack that was lost, and says why.
-    fn lost_location(&mut self, outcome: Outcome) -> u64 {
-        if let Some(&id) = self.lost.get(&outcome) {
+    /// Stands for frames that are not there, and says why.
+    fn pseudo_location(&mut self, name: &str) -> u64 {
+        if let Some(&id) = self.pseudo.get(name) {
             return id;
         }
-        let function = self.function(&format!("[stack lost: {}]", outcome.name()), "");
+        let function = self.function(name, "");
         let id = self.profile.location.len() as u64 + 1;
         let line = vec![Line { function_id: function, line: 0, column: 0 }];
         self.profile.location.push(Location { id, mapping_id: 0, address: 0, line, is_folded: false });
-        self.lost.insert(outcome, id);
+        self.pseudo.insert(name.to_owned(), id);
         id
     }
 

@@ -1,6 +1,12 @@
 //! Names from ELF files, by blazesym.
 
-use std::{fs::File, os::fd::AsRawFd, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use blazesym::symbolize::{
     Input, Sym, Symbolized, Symbolizer, evict,
@@ -12,17 +18,20 @@ use crate::process::Object;
 
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;
+/// Windows without a question after which what was parsed of a file goes.
+const IDLE_WINDOWS: u32 = 2;
 
 /// blazesym with what it needs around it.
 pub(super) struct ElfNamer {
     symbolizer: Symbolizer,
-    files: usize,
+    /// Files that blazesym has parsed, by its name for them: windows since they were last asked about.
+    parsed: HashMap<PathBuf, u32>,
     nothing: Functions,
 }
 
 impl ElfNamer {
     pub(super) fn new() -> Self {
-        Self { symbolizer: symbolizer(), files: 0, nothing: Arc::new([]) }
+        Self { symbolizer: symbolizer(), parsed: HashMap::new(), nothing: Arc::new([]) }
     }
 
     /// The functions at these addresses of an object, in the order of the addresses.
@@ -31,9 +40,9 @@ impl ElfNamer {
         let Some(file) = &object.file else {
             return found;
         };
-        if self.files >= MOST_FILES {
+        if self.parsed.len() >= MOST_FILES {
             self.symbolizer = symbolizer();
-            self.files = 0;
+            self.parsed.clear();
         }
         // A separate debug file knows more; what it does not know may still be in the file itself.
         let debug = debug_file::find(object);
@@ -49,30 +58,58 @@ impl ElfNamer {
         }
         // The debug file closes when this function ends and its number will be given to another one.
         if let Some(file) = &debug {
-            let evict = evict::Elf::new(path(file)).into();
-            if let Err(error) = self.symbolizer.evict(&evict) {
-                tracing::debug!("blazesym keeps a debug file: {error}");
-            }
+            let path = path(file);
+            self.evict(&path);
+            self.parsed.remove(&path);
         }
         found
     }
 
+    /// Ends a window: lets go of what was parsed of files that have not been asked about for some windows. The names that
+    /// were found in them stay in the cache.
+    pub(super) fn end_window(&mut self) {
+        let mut idle = Vec::new();
+        self.parsed.retain(|path, windows| {
+            *windows += 1;
+            let stays = *windows <= IDLE_WINDOWS;
+            if !stays {
+                idle.push(path.clone());
+            }
+            stays
+        });
+        for path in idle {
+            self.evict(&path);
+        }
+    }
+
+    fn evict(&mut self, path: &Path) {
+        if let Err(error) = self.symbolizer.evict(&evict::Elf::new(path).into()) {
+            tracing::debug!("blazesym keeps a file: {error}");
+        }
+    }
+
     fn name_in(&mut self, file: &File, addresses: &[u64]) -> Vec<Functions> {
-        self.files += 1;
-        let source = Source::Elf(Elf::new(path(file)));
-        match self.symbolizer.symbolize(&source, Input::VirtOffset(addresses)) {
-            Ok(symbolized) => symbolized
-                .iter()
-                .map(|symbolized| match symbolized {
-                    Symbolized::Sym(sym) => functions(sym),
-                    Symbolized::Unknown(_) => Arc::clone(&self.nothing),
-                })
-                .collect(),
-            Err(error) => {
-                tracing::debug!("an object has no names: {error}");
-                vec![Arc::clone(&self.nothing); addresses.len()]
+        let path = path(file);
+        let mut source = Elf::new(&path);
+        self.parsed.insert(path, 0);
+        // Debug information that cannot be read does not cost the symbols.
+        for debug_syms in [true, false] {
+            source.debug_syms = debug_syms;
+            let input = Input::VirtOffset(addresses);
+            match self.symbolizer.symbolize(&Source::Elf(source.clone()), input) {
+                Ok(symbolized) => {
+                    return symbolized
+                        .iter()
+                        .map(|symbolized| match symbolized {
+                            Symbolized::Sym(sym) => functions(sym),
+                            Symbolized::Unknown(_) => Arc::clone(&self.nothing),
+                        })
+                        .collect();
+                }
+                Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
             }
         }
+        vec![Arc::clone(&self.nothing); addresses.len()]
     }
 }
 

@@ -10,7 +10,7 @@ mod kernel;
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::process::Object;
+use crate::{process::Object, sys};
 
 use cache::Cache;
 use elf::ElfNamer;
@@ -79,6 +79,12 @@ impl Namer {
                 self.cache.insert(id, *address, functions);
             }
         }
+    }
+
+    /// Ends a window: gives back what naming took and will not need soon.
+    pub fn end_window(&mut self) {
+        self.elf.end_window();
+        sys::limits::trim_heap();
     }
 
     /// The functions at an object's address; empty where there is no name, or it was not prepared.

@@ -42,6 +42,16 @@ pub fn set_memlock(limit: Limit) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives free memory of the heap back to the kernel. The GNU C library keeps what lies under the last used block; others
+/// give it back by themselves.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function takes a number and may be called at any time, from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,10 @@ pub mod caps;
 pub mod cpus;
 pub mod limits;
 pub mod map;
+pub mod membarrier;
 pub mod perf;
+pub mod perf_ring;
+pub mod shared;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -72,6 +72,12 @@ pub mod flag {
     pub const BUILD_ID: u64 = 1 << 34;
 }
 
+/// Bits of `sample_type` (`PERF_SAMPLE_*`).
+pub mod sample {
+    /// The time; with [`super::flag::SAMPLE_ID_ALL`] alone it is the last eight bytes of every record.
+    pub const TIME: u64 = 1 << 2;
+}
+
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct EventSpec {
@@ -100,6 +106,28 @@ impl EventSpec {
             sample_type: 0,
             wakeup: 0,
             clock_id: 0,
+        }
+    }
+
+    /// An event that never fires and records the life of processes: exec, executable mappings, fork and exit. Every
+    /// record ends with its time ([`sample::TIME`]) on CLOCK_BOOTTIME, which is the clock of a task's start time; the
+    /// kernel allows it for software events (`perf_event_set_clock`), which never fire in an NMI.
+    #[must_use]
+    pub fn life(wakeup_bytes: u32) -> Self {
+        Self {
+            event: Software::Dummy,
+            sampling: Sampling::Off,
+            flags: flag::MMAP
+                | flag::MMAP2
+                | flag::COMM
+                | flag::COMM_EXEC
+                | flag::TASK
+                | flag::SAMPLE_ID_ALL
+                | flag::WATERMARK
+                | flag::USE_CLOCKID,
+            sample_type: sample::TIME,
+            wakeup: wakeup_bytes,
+            clock_id: libc::CLOCK_BOOTTIME,
         }
     }
 }

@@ -62,12 +62,15 @@ pub(super) struct Elf {
     pub(super) debug_frame: Option<Section>,
     /// The table of symbols and the names in it.
     pub(super) symbols: Option<(Part, Part)>,
+    /// Where a program begins; 0 for a library.
+    pub(super) entry: u64,
     /// Whether Go's linker made the file.
     pub(super) go: bool,
 }
 
 /// Fields of the file header.
 struct Tables {
+    entry: u64,
     segments_at: u64,
     segments: u16,
     sections_at: u64,
@@ -90,7 +93,7 @@ impl Elf {
         // Headers, and the sections' names.
         bytes.allow(64 << 20);
         let tables = header(bytes.read_up_to(0, HEADER_BYTES)?).ok_or(Error::NotElf)?;
-        let mut elf = Self::default();
+        let mut elf = Self { entry: tables.entry, ..Self::default() };
         elf.read_segments(&mut bytes, &tables)?;
         // Files can do without section headers, also with none that can be read.
         match elf.read_sections(&mut bytes, &tables) {
@@ -185,15 +188,15 @@ fn header(bytes: &[u8]) -> Option<Tables> {
     if cursor.u16()? != X86_64 {
         return None;
     }
-    cursor.take(12)?;
-    let (segments_at, sections_at) = (cursor.u64()?, cursor.u64()?);
+    cursor.take(4)?;
+    let (entry, segments_at, sections_at) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
     cursor.take(6)?;
     let (segment_bytes, segments) = (cursor.u16()?, cursor.u16()?);
     let (section_bytes, sections, names) = (cursor.u16()?, cursor.u16()?, cursor.u16()?);
     // Without headers their size may be zero.
     let sound = (segment_bytes == SEGMENT_BYTES || segments == 0)
         && (section_bytes == SECTION_BYTES || sections == 0);
-    sound.then_some(Tables { segments_at, segments, sections_at, sections, names })
+    sound.then_some(Tables { entry, segments_at, segments, sections_at, sections, names })
 }
 
 fn segment_header(bytes: &[u8]) -> Option<(u32, u32, Part)> {

@@ -2,7 +2,7 @@
 
 use std::{fs::File, ops::Range, sync::Arc};
 
-use profiler_common::unwind::rule::Rule;
+use profiler_common::unwind::rule::{Rule, fp, kind};
 
 use super::{Result, bytes::Bytes, cursor::Cursor, elf::Part, steps::Steps};
 
@@ -18,7 +18,7 @@ const MOST_FUNCTION_BYTES: u64 = 1 << 12;
 ///
 /// Those that begin a stack have no caller, but the frame pointer need not say so: a thread starts with that of the
 /// thread that made it. The trampoline that signal handlers return to stands above the kernel's signal frame.
-const SPECIAL: [(&[u8], Rule); 7] = [
+const SPECIAL: [(&[u8], Rule); 11] = [
     (b"runtime.goexit", Rule::END),
     (b"runtime.mstart", Rule::END),
     (b"runtime.rt0_go", Rule::END),
@@ -27,7 +27,22 @@ const SPECIAL: [(&[u8], Rule); 7] = [
     (b"runtime.sigreturn__sigaction", Rule::SIGNAL),
     // Its name before Go 1.20.
     (b"runtime.sigreturn", Rule::SIGNAL),
+    // These change stacks, which only the frame pointer follows.
+    (b"runtime.systemstack", Rule::FRAME_POINTER),
+    (b"runtime.mcall", Rule::FRAME_POINTER),
+    (b"runtime.asmcgocall", Rule::FRAME_POINTER),
+    (b"runtime.morestack", Rule::FRAME_POINTER),
 ];
+
+/// A rule of Go's .debug_frame with what it leaves out: code with a frame saves the frame pointer right behind the return
+/// address (cmd/internal/obj/x86/obj6.go; the assembler has kept the chain since Go 1.7).
+pub(super) fn with_frame_pointer(rule: Rule) -> Rule {
+    if rule.kind == kind::OFFSET && rule.fp == fp::UNCHANGED && rule.cfa_offset >= 16 {
+        Rule { fp: fp::AT_CFA, fp_offset: -16, ..rule }
+    } else {
+        rule
+    }
+}
 
 /// The special rules, and gaps between; nothing where the table of symbols was stripped.
 pub(super) fn special(file: &Arc<File>, symbols: Part, names: Part) -> Result<Steps> {

@@ -15,19 +15,26 @@ mod cursor;
 mod elf;
 mod execute;
 mod expression;
+mod extents;
 #[cfg(test)]
 mod fixture;
 mod frames;
+mod gaps;
 mod go;
 mod header;
+mod memory;
 mod pointer;
 mod state;
 mod steps;
 mod table;
+mod tables;
+pub mod walk;
 
 use std::io;
 
+pub use memory::Words;
 pub use table::Table;
+pub use tables::{Figures, Kernel, Tables};
 
 /// Why there are no rows.
 #[derive(Debug, thiserror::Error)]

@@ -38,6 +38,15 @@ impl Steps {
         filled
     }
 
+    /// The same with each rule changed.
+    pub(super) fn map(&self, change: impl Fn(Rule) -> Rule) -> Self {
+        let mut changed = Self::default();
+        for &(address, rule) in &self.0 {
+            changed.push(address, change(rule));
+        }
+        changed
+    }
+
     /// The same with another list's rules in the gaps.
     pub(super) fn with_gaps_from(&self, other: &Self) -> Self {
         let mut filled = Self::default();

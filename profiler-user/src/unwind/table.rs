@@ -14,9 +14,9 @@ use super::{
     bytes::Bytes,
     cfi::Dialect,
     cursor::Cursor,
-    elf::{Elf, Section},
+    elf::{Elf, Part, Section},
     frames::Frames,
-    go,
+    gaps, go,
     header::Header,
     steps::Steps,
 };
@@ -36,10 +36,17 @@ pub struct Table {
     code: Vec<Range<u64>>,
     /// Call-frame information, the best first.
     frames: Vec<Frames>,
+    /// From this one on they are Go's.
+    go_from: usize,
     /// The rule for code that nothing describes.
     otherwise: Rule,
     /// Rules that come before all others.
     special: Steps,
+    file: Arc<File>,
+    /// Loadable segments.
+    loaded: Vec<Part>,
+    /// Where a program begins.
+    entry: u64,
 }
 
 impl Table {
@@ -69,15 +76,18 @@ impl Table {
         }
         let mut frames = Vec::from_iter(eh_frame(&file, &elf)?);
         let mut special = Steps::default();
+        let mut go_from = usize::MAX;
         if elf.go {
-            // Go's own .debug_frame does not say where the frame pointer is saved, but the code keeps a chain of them.
             special = self::special(&file, &elf);
+            go_from = frames.len();
+            frames.extend(debug_frame(&file, &elf));
         } else {
             frames.extend(debug_frame(&file, &elf));
             frames.extend(debug.map(of_debug_file).transpose().unwrap_or_else(ignored).into_iter().flatten());
         }
         let otherwise = if elf.go { Rule::FRAME_POINTER } else { Rule::GAP };
-        Ok(Self { code: elf.code, frames, otherwise, special })
+        let Elf { code, loaded, entry, .. } = elf;
+        Ok(Self { code, frames, go_from, otherwise, special, file, loaded, entry })
     }
 
     /// Numbers of the first and the last page of code: the file's own addresses over
@@ -102,10 +112,12 @@ impl Table {
         rows.push(start, Rule::GAP);
         if self.pages().contains(&number) {
             let end = start.saturating_add(PAGE_BYTES);
-            for code in &self.code {
+            for code in self.code.clone() {
                 let window = code.start.max(start)..code.end.min(end);
                 if !window.is_empty() {
-                    rows.append(&rules(&mut self.frames, &window, self.otherwise, &self.special)?);
+                    let known = self.rules(&window)?;
+                    let code = gaps::Code { file: &self.file, loaded: &self.loaded, entry: self.entry };
+                    rows.append(&gaps::fill(&known, &window, &code));
                     rows.push(window.end, Rule::GAP);
                 }
             }
@@ -114,23 +126,26 @@ impl Table {
         // The gap after the last window may begin with the next page.
         Ok(rows.as_slice().iter().map_while(offset).collect())
     }
-}
 
-/// The rules in a window of code.
-fn rules(frames: &mut [Frames], window: &Range<u64>, otherwise: Rule, special: &Steps) -> Result<Steps> {
-    let mut steps = Steps::default();
-    steps.push(window.start, Rule::GAP);
-    for (index, frames) in frames.iter_mut().enumerate() {
-        if steps.has_gap() {
-            let more = frames.rules(window);
-            let more = if index == 0 { more? } else { more.unwrap_or_else(ignored) };
-            steps = steps.with_gaps_from(&more);
+    /// The rules in a window of code.
+    fn rules(&mut self, window: &Range<u64>) -> Result<Steps> {
+        let mut steps = Steps::default();
+        steps.push(window.start, Rule::GAP);
+        for (index, frames) in self.frames.iter_mut().enumerate() {
+            if steps.has_gap() {
+                let more = frames.rules(window);
+                let mut more = if index == 0 { more? } else { more.unwrap_or_else(ignored) };
+                if index >= self.go_from {
+                    more = more.map(go::with_frame_pointer);
+                }
+                steps = steps.with_gaps_from(&more);
+            }
         }
+        if self.otherwise != Rule::GAP {
+            steps = steps.with_gaps_as(self.otherwise);
+        }
+        Ok(self.special.inside(window).with_gaps_from(&steps))
     }
-    if otherwise != Rule::GAP {
-        steps = steps.with_gaps_as(otherwise);
-    }
-    Ok(special.inside(window).with_gaps_from(&steps))
 }
 
 /// .eh_frame with the linker's search table; found by program headers, and by section headers for want of them.

@@ -49,7 +49,8 @@ fn a_stripped_file_has_its_rows() {
         (0x30, GAP),
         (0x100, PUSHED),
         (0x180, CALLED),
-        (0x190, GAP),
+        // Much code that nothing describes: nobody's padding.
+        (0x190, Rule::FRAME_POINTER),
         (0xfff0, PUSHED),
     ];
     assert_eq!(table.page(1).unwrap(), expected);
@@ -167,6 +168,9 @@ fn go_keeps_frame_pointers() {
         (0x10, Rule::FRAME_POINTER),
         (0x40, Rule::END),
         (0x48, Rule::FRAME_POINTER),
+        // Go's own description is better, where there is one.
+        (0x80, CALLED),
+        (0x90, Rule::FRAME_POINTER),
         (0xbf, Rule::SIGNAL),
         (0xc9, Rule::FRAME_POINTER),
         (0x100, GAP),

@@ -1,0 +1,100 @@
+//! Passing a sample on to user space, whose tables will be there a moment later.
+//!
+//! The first samples of a process, of a page of code and of a library that was just loaded come before their rules are
+//! in the kernel. They are copied out with the memory of their stacks, so that they end as complete as all others.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_comm, bpf_probe_read_user, bpf_probe_read_user_buf},
+    macros::perf_event,
+    programs::PerfEventContext,
+};
+use profiler_common::{
+    layout::{CpuState, DEFERRED_PART, DEFERRED_STACKS, Deferred, MAX_DEFERRED},
+    outcome::Outcome,
+    stack::MAX_KERNEL_FRAMES,
+};
+
+use crate::{
+    maps, sample,
+    walk::{masked, restart, reveal},
+};
+
+/// Copies a sample out, or goes back to walking it by frame pointers where there is no room.
+#[perf_event]
+pub fn on_defer(ctx: PerfEventContext) -> u32 {
+    let Some(state) = maps::CPU_STATE.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
+    let state = unsafe { &mut *state };
+    if state.deferred < MAX_DEFERRED {
+        let sp = state.registers[7];
+        let deferred = if !is_readable(sp.wrapping_add(SMALL as u64)) {
+            copy_out::<SMALL>(state)
+        } else if !is_readable(sp.wrapping_add(MEDIUM as u64)) {
+            copy_out::<MEDIUM>(state)
+        } else {
+            copy_out::<LARGE>(state)
+        };
+        if deferred {
+            state.deferred += 1;
+            sample::count(state, state.epoch, Outcome::Deferred, 1);
+            return 0;
+        }
+    }
+    restart(state);
+    sample::go_on(&ctx, state, maps::WALK)
+}
+
+const SMALL: usize = DEFERRED_STACKS[0];
+const MEDIUM: usize = DEFERRED_STACKS[1];
+const LARGE: usize = DEFERRED_STACKS[2];
+
+/// Whether there is memory at an address.
+#[inline(always)]
+fn is_readable(address: u64) -> bool {
+    // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
+    unsafe { bpf_probe_read_user(address as *const u8) }.is_ok()
+}
+
+/// Copies the sample out with so much of its stack; `false` where the ring buffer has no room.
+#[inline(always)]
+fn copy_out<const STACK: usize>(state: &CpuState) -> bool {
+    let Some(mut entry) = maps::MESSAGES.reserve::<Deferred<STACK>>(0) else {
+        return false;
+    };
+    // SAFETY: all of the entry is written below, or counted out by `kernel_frames` and `stack_bytes`; no reference to
+    // what is not written yet is kept.
+    fill(unsafe { &mut *entry.as_mut_ptr() }, state);
+    entry.submit(0);
+    true
+}
+
+#[inline(always)]
+fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
+    deferred.process = state.process;
+    deferred.thread_name = bpf_get_current_comm().unwrap_or_default();
+    deferred.epoch = state.epoch;
+    let kernel_frames = reveal(&state.walk.kernel_frames);
+    deferred.pc = state.words[masked(1 + kernel_frames)];
+    deferred.registers = state.registers;
+    deferred.is_return = reveal(&state.walk.leaf_is_return);
+    deferred.kernel_frames = kernel_frames;
+    for index in 0..MAX_KERNEL_FRAMES {
+        deferred.kernel[index] = state.words[1 + index];
+    }
+    let sp = state.registers[7];
+    let mut bytes = 0;
+    for part in 0..STACK / DEFERRED_PART {
+        let start = part * DEFERRED_PART;
+        let Some(target) = deferred.stack.get_mut(start..start + DEFERRED_PART) else {
+            break;
+        };
+        // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
+        if unsafe { bpf_probe_read_user_buf(sp.wrapping_add(start as u64) as *const u8, target) }.is_err() {
+            break;
+        }
+        bytes = start + DEFERRED_PART;
+    }
+    deferred.stack_bytes = bytes as u64;
+}

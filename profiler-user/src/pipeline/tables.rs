@@ -1,0 +1,172 @@
+//! The tables stage: builds unwind tables where the kernel side needs them, on a thread of its own, for a table may have
+//! to come from a slow disk.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use profiler_common::{
+    layout::{Name, PageWanted, ProcessKey},
+    outcome::Outcome,
+    stack::Header,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    capture::DeferredSample,
+    process::Process,
+    unwind::{
+        Figures, Kernel, Tables, Words,
+        walk::{StackMemory, Start},
+    },
+};
+
+/// Requests that wait at the most. One that finds no room is dropped and counted: the kernel side asks for a page again in
+/// the next window.
+const QUEUE: usize = 4096;
+
+enum Request {
+    Process(ProcessKey, Arc<Process>),
+    Gone(ProcessKey),
+    Page(PageWanted),
+    Sample(Box<DeferredSample>, Arc<Process>),
+    EndWindow(u64, oneshot::Sender<Vec<WalkedSample>>),
+}
+
+/// A deferred sample whose stack is known now.
+#[derive(Debug)]
+pub(super) struct WalkedSample {
+    epoch: u64,
+    /// The process.
+    pub process: ProcessKey,
+    /// The thread's name.
+    pub thread_name: Name,
+    /// Its stack as the kernel side would have written it: header, kernel frames, user frames.
+    pub words: Vec<u64>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Where requests go.
+#[derive(Debug)]
+pub struct TablesQueue {
+    requests: SyncSender<Request>,
+    dropped: u64,
+}
+
+impl TablesQueue {
+    /// A process was seen, or mapped something.
+    pub(super) fn set_process(&mut self, key: ProcessKey, process: Arc<Process>) {
+        self.send(Request::Process(key, process));
+    }
+
+    /// A process is forgotten.
+    pub(super) fn remove_process(&mut self, key: ProcessKey) {
+        self.send(Request::Gone(key));
+    }
+
+    /// A sample needed a page.
+    pub(super) fn page_wanted(&mut self, wanted: PageWanted) {
+        self.send(Request::Page(wanted));
+    }
+
+    /// A sample is to be walked.
+    pub(super) fn walk(&mut self, sample: Box<DeferredSample>, process: Arc<Process>) {
+        self.send(Request::Sample(sample, process));
+    }
+
+    /// The window of this number has ended: asks for the samples in it that were walked here.
+    pub(super) fn end_window(&mut self, epoch: u64) -> oneshot::Receiver<Vec<WalkedSample>> {
+        let (reply, receiver) = oneshot::channel();
+        // This one may wait for its place: a window is not dropped.
+        if self.requests.send(Request::EndWindow(epoch, reply)).is_err() {
+            tracing::debug!("the tables thread has ended");
+        }
+        receiver
+    }
+
+    fn send(&mut self, request: Request) {
+        match self.requests.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.dropped += 1;
+                if self.dropped.is_power_of_two() {
+                    tracing::warn!("{} requests for unwind tables were dropped so far", self.dropped);
+                }
+            }
+            Err(TrySendError::Disconnected(_)) => tracing::debug!("the tables thread has ended"),
+        }
+    }
+}
+
+/// The running stage.
+#[derive(Debug)]
+pub struct TablesThread {
+    thread: JoinHandle<Figures>,
+}
+
+impl TablesThread {
+    /// Starts the thread. It ends when the queue is dropped.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start<W: Words + 'static, K: Kernel + 'static>(
+        tables: Tables<W, K>,
+    ) -> io::Result<(Self, TablesQueue)> {
+        let (requests, receiver) = sync_channel(QUEUE);
+        let thread =
+            std::thread::Builder::new().name("tables".to_owned()).spawn(move || run(tables, &receiver))?;
+        Ok((Self { thread }, TablesQueue { requests, dropped: 0 }))
+    }
+
+    /// Waits for the end and says how full the tables were.
+    ///
+    /// # Errors
+    /// When the thread panicked, which is a defect.
+    pub fn join(self) -> io::Result<Figures> {
+        self.thread.join().map_err(|_| io::Error::other("the tables thread panicked"))
+    }
+}
+
+fn run<W: Words, K: Kernel>(mut tables: Tables<W, K>, requests: &Receiver<Request>) -> Figures {
+    let mut walked: Vec<WalkedSample> = Vec::new();
+    while let Ok(request) = requests.recv() {
+        match request {
+            Request::Process(key, process) => tables.set_process(key, &process.mappings),
+            Request::Gone(key) => tables.remove_process(&key),
+            Request::Page(wanted) => tables.page_wanted(wanted.directory, wanted.page),
+            Request::Sample(sample, process) => walked.push(walk(&mut tables, &sample, &process)),
+            Request::EndWindow(epoch, reply) => {
+                let (now, later) = std::mem::take(&mut walked).into_iter().partition(|w| w.epoch <= epoch);
+                walked = later;
+                // A collecting stage that is gone wants no samples.
+                let _ = reply.send(now);
+                tables.end_window(epoch + 1);
+                tracing::debug!(figures = ?tables.figures(), "unwind tables");
+            }
+        }
+    }
+    tables.figures()
+}
+
+fn walk<W: Words, K: Kernel>(
+    tables: &mut Tables<W, K>,
+    sample: &DeferredSample,
+    process: &Process,
+) -> WalkedSample {
+    let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
+    let memory = StackMemory { start: sample.registers[7], bytes: &sample.stack };
+    let (user, mut outcome) = tables.walk(start, &memory, process);
+    if process.mappings.is_empty() {
+        outcome = Outcome::NewProcess;
+    }
+    let header = Header::new(sample.kernel.len() as u64, user.len() as u64, outcome, sample.is_return);
+    let words = std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user).collect();
+    let DeferredSample { epoch, process, thread_name, .. } = *sample;
+    WalkedSample { epoch, process, thread_name, words, outcome }
+}

@@ -1,0 +1,443 @@
+//! What the kernel side knows of processes and their code: mappings, directories and rows in the table pool.
+//!
+//! Rows are loaded a page of code at a time, when the kernel side asks for them, and small objects as a whole at once.
+//! All processes and containers share them. Where room runs out, the pages that were sampled least recently go.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use profiler_common::{
+    layout::ProcessKey,
+    outcome::Outcome,
+    unwind::{
+        pool::{DirectoryHeader, MAX_MAPPINGS, MappingEntry, PageEntry, ProcessTable, how},
+        rule::{PAGE_SHIFT, Rule},
+    },
+};
+
+use super::{
+    Table,
+    extents::Extent,
+    memory::{Pool, Rules, Words},
+    walk::{Lookup, StackMemory, Start, walk},
+};
+use crate::process::{Area, Mapping, Object, Process};
+
+/// Objects of up to so many pages are loaded as a whole when they are first seen: 4 MiB of code.
+const SMALL_PAGES: u64 = 64;
+/// Pages on both sides of a wanted one that are loaded with it at first, a quarter of a millisecond each.
+const NEIGHBOURS: u32 = 8;
+/// Windows after which an object that no process maps any more is forgotten.
+const IDLE_WINDOWS: u32 = 4;
+
+/// The kernel's map from processes to their mappings, and the end of what its programs may still see.
+pub trait Kernel: Send {
+    /// Shows the kernel side where a process's mappings are.
+    ///
+    /// # Errors
+    /// When the map is full.
+    fn set_process(&mut self, key: &ProcessKey, table: &ProcessTable) -> io::Result<()>;
+    /// Takes a process out of the kernel's sight.
+    fn remove_process(&mut self, key: &ProcessKey);
+    /// Returns once no program sees any more what was replaced or removed before the call.
+    fn wait(&mut self);
+}
+
+/// A page that is loaded.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    extent: Extent,
+    rows: u32,
+    /// The window in which it was loaded, its low 32 bits: a page is not older than that, used or not.
+    loaded: u32,
+}
+
+/// The code of an object.
+struct Code {
+    table: Table,
+    directory: Extent,
+    first_page: u64,
+    pages: u32,
+    loaded: HashMap<u32, Page>,
+    /// Times that the kernel side asked for a page.
+    wanted: u32,
+    /// Processes that map it.
+    users: u32,
+    idle_windows: u32,
+}
+
+/// The mappings of a process.
+struct Entry {
+    extent: Extent,
+    objects: Vec<u64>,
+}
+
+/// How much is where, and what did not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Processes that the kernel side knows.
+    pub processes: usize,
+    /// Objects with a directory.
+    pub objects: usize,
+    /// Pages that are loaded.
+    pub pages: usize,
+    /// Distinct rules.
+    pub rules: usize,
+    /// Free bytes of the pool.
+    pub free_bytes: u64,
+    /// Pages that were evicted, ever.
+    pub evicted: u64,
+    /// Times that something found no room, ever.
+    pub refused: u64,
+}
+
+/// All tables.
+pub struct Tables<W, K> {
+    pool: Pool<W>,
+    rules: Rules<W>,
+    kernel: K,
+    code: HashMap<u64, Option<Code>>,
+    by_directory: HashMap<u32, u64>,
+    processes: HashMap<ProcessKey, Entry>,
+    window: u32,
+    evicted: u64,
+    refused: u64,
+}
+
+impl<W: Words, K: Kernel> Tables<W, K> {
+    /// Empty tables in a pool of so many bytes.
+    pub fn new(pool: W, pool_bytes: usize, rules: W, kernel: K) -> Self {
+        Self {
+            pool: Pool::new(pool, pool_bytes),
+            rules: Rules::new(rules),
+            kernel,
+            code: HashMap::new(),
+            by_directory: HashMap::new(),
+            processes: HashMap::new(),
+            window: 0,
+            evicted: 0,
+            refused: 0,
+        }
+    }
+
+    /// Tells the kernel side what a process has mapped, in place of what it knew of it.
+    pub fn set_process(&mut self, key: ProcessKey, mappings: &[Mapping]) {
+        if mappings.is_empty() {
+            return;
+        }
+        let mut objects = Vec::new();
+        let entries: Vec<MappingEntry> = mappings
+            .iter()
+            .take(MAX_MAPPINGS)
+            .map(|mapping| self.mapping_entry(mapping, &mut objects))
+            .collect();
+        let Some(extent) = self.take(size_of_val(&*entries)) else {
+            self.drop_users(&objects);
+            return;
+        };
+        self.pool.write_mappings(extent, &entries);
+        let table = ProcessTable { mappings: extent.unit, count: entries.len() as u32, asked_ns: 0 };
+        if let Err(error) = self.kernel.set_process(&key, &table) {
+            tracing::debug!("process {} is walked by frame pointers only: {error}", key.pid);
+            self.refused += 1;
+            self.pool.release(extent);
+            self.drop_users(&objects);
+            return;
+        }
+        if let Some(before) = self.processes.insert(key, Entry { extent, objects }) {
+            self.pool.release(before.extent);
+            self.drop_users(&before.objects);
+        }
+    }
+
+    /// Forgets a process.
+    pub fn remove_process(&mut self, key: &ProcessKey) {
+        if let Some(entry) = self.processes.remove(key) {
+            self.kernel.remove_process(key);
+            self.pool.release(entry.extent);
+            self.drop_users(&entry.objects);
+        }
+    }
+
+    /// Loads a page that a sample needed, and its neighbours where there is much room: code that runs together lies
+    /// together.
+    pub fn page_wanted(&mut self, directory: u32, page: u32) {
+        let Some(&object) = self.by_directory.get(&directory) else {
+            return;
+        };
+        self.load(object, page);
+        let Some(Some(code)) = self.code.get_mut(&object) else {
+            return;
+        };
+        // The more of an object is asked for, the more is loaded ahead, as file systems read ahead.
+        code.wanted = code.wanted.saturating_add(1);
+        let neighbours = NEIGHBOURS << (code.wanted / 4).min(8);
+        let last = page.saturating_add(neighbours).min(code.pages.saturating_sub(1));
+        for page in page.saturating_sub(neighbours)..=last {
+            if self.pool.free_units() * 2 < self.pool.units() {
+                return;
+            }
+            self.load(object, page);
+        }
+    }
+
+    /// Walks a stack from a copy of its memory, by the tables that the kernel side has by now. Addresses and outcome are as
+    /// the kernel side's.
+    pub fn walk(&mut self, start: Start, memory: &StackMemory<'_>, process: &Process) -> (Vec<u64>, Outcome) {
+        walk(start, memory, |pc| self.lookup(process, pc))
+    }
+
+    fn lookup(&mut self, process: &Process, pc: u64) -> Lookup {
+        let Some(mapping) = process.find(pc).and_then(|index| process.mappings.get(index)) else {
+            return Lookup::Unmapped;
+        };
+        let object = match &mapping.area {
+            Area::Anonymous(_) => return Lookup::FramePointer,
+            Area::Object(object) if is_generated(object) => return Lookup::FramePointer,
+            Area::Object(object) => object,
+        };
+        let (Some(delta), Some(_)) = (delta(mapping, object), self.directory(object)) else {
+            return Lookup::NoTable;
+        };
+        let address = pc.wrapping_add(delta);
+        let first_page = match self.code.get(&object.id) {
+            Some(Some(code)) => code.first_page,
+            _ => return Lookup::NoTable,
+        };
+        let Some(page) =
+            (address >> PAGE_SHIFT).checked_sub(first_page).and_then(|page| u32::try_from(page).ok())
+        else {
+            return Lookup::Rule(Rule::GAP);
+        };
+        self.load(object.id, page);
+        let Some(Some(code)) = self.code.get(&object.id) else {
+            return Lookup::NoTable;
+        };
+        match code.loaded.get(&page) {
+            Some(loaded) => {
+                let row = self.pool.find_row(loaded.extent, loaded.rows as usize, address as u16);
+                Lookup::Rule(row.map_or(Rule::GAP, |number| self.rules.get(number)))
+            }
+            None if page >= code.pages => Lookup::Rule(Rule::GAP),
+            None => Lookup::NoTable,
+        }
+    }
+
+    /// Ends a window: what nobody uses any more goes.
+    pub fn end_window(&mut self, window: u64) {
+        self.window = window as u32;
+        let mut gone = Vec::new();
+        for (&object, code) in &mut self.code {
+            if let Some(code) = code
+                && code.users == 0
+            {
+                code.idle_windows += 1;
+                if code.idle_windows > IDLE_WINDOWS {
+                    gone.push(object);
+                }
+            }
+        }
+        for object in gone {
+            self.forget_object(object);
+        }
+        if self.pool.has_limbo() {
+            self.reclaim();
+        }
+    }
+
+    /// How much is where.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let code = || self.code.values().flatten();
+        Figures {
+            processes: self.processes.len(),
+            objects: code().count(),
+            pages: code().map(|code| code.loaded.len()).sum(),
+            rules: self.rules.len(),
+            free_bytes: self.pool.free_units() * profiler_common::unwind::pool::UNIT_BYTES as u64,
+            evicted: self.evicted,
+            refused: self.refused,
+        }
+    }
+
+    fn mapping_entry(&mut self, mapping: &Mapping, objects: &mut Vec<u64>) -> MappingEntry {
+        let mut entry = MappingEntry {
+            start: mapping.start,
+            end: mapping.end,
+            delta: 0,
+            directory: 0,
+            how: how::NO_ROWS,
+        };
+        match &mapping.area {
+            Area::Anonymous(_) => entry.how = how::FRAME_POINTER,
+            Area::Object(object) if is_generated(object) => entry.how = how::FRAME_POINTER,
+            Area::Object(object) => {
+                if let (Some(delta), Some(directory)) = (delta(mapping, object), self.directory(object)) {
+                    entry = MappingEntry { delta, directory, how: how::ROWS, ..entry };
+                    if let Some(Some(code)) = self.code.get_mut(&object.id) {
+                        code.users += 1;
+                        code.idle_windows = 0;
+                        objects.push(object.id);
+                    }
+                }
+            }
+        }
+        entry
+    }
+
+    /// Unit of the object's directory, made where there is none yet.
+    fn directory(&mut self, object: &Arc<Object>) -> Option<u32> {
+        if let Some(code) = self.code.get(&object.id) {
+            return code.as_ref().map(|code| code.directory.unit);
+        }
+        let table = Table::open(object.file.as_ref()?)
+            .inspect_err(|error| tracing::debug!("{} has no unwind table: {error}", object.path))
+            .ok();
+        let Some(table) = table else {
+            self.code.insert(object.id, None);
+            return None;
+        };
+        let range = table.pages();
+        let pages = u32::try_from(range.end() - range.start() + 1).ok()?;
+        // No room is no property of the object: it is tried again for the next process.
+        let directory = self.take((pages as usize + 1) * size_of::<PageEntry>())?;
+        let header = DirectoryHeader { first_page: *range.start(), pages: u64::from(pages) };
+        self.pool.write_directory(directory, header);
+        self.by_directory.insert(directory.unit, object.id);
+        let code = Code {
+            table,
+            directory,
+            first_page: *range.start(),
+            pages,
+            loaded: HashMap::new(),
+            wanted: 0,
+            users: 0,
+            idle_windows: 0,
+        };
+        self.code.insert(object.id, Some(code));
+        if u64::from(pages) <= SMALL_PAGES {
+            for page in 0..pages {
+                self.load(object.id, page);
+            }
+        }
+        Some(directory.unit)
+    }
+
+    fn load(&mut self, object: u64, page: u32) {
+        let Some(Some(code)) = self.code.get_mut(&object) else {
+            return;
+        };
+        if page >= code.pages || code.loaded.contains_key(&page) {
+            return;
+        }
+        let rows = match code.table.page(code.first_page + u64::from(page)) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::debug!("a page of an unwind table cannot be built: {error}");
+                // A page without rules: asking for it again would fail again.
+                vec![(0, Rule::UNSUPPORTED)]
+            }
+        };
+        let directory = code.directory.unit;
+        let rows: Vec<(u16, u16)> =
+            rows.into_iter().map(|(offset, rule)| (offset, self.rules.number(rule))).collect();
+        let Some(extent) = self.take(size_of_val(&*rows)) else {
+            return;
+        };
+        // Making room may have cost the object itself its place, but not its entry.
+        self.pool.write_rows(extent, &rows);
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        self.pool.set_page(directory, page, PageEntry::pack(extent.unit, count));
+        if let Some(Some(code)) = self.code.get_mut(&object) {
+            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window });
+        }
+    }
+
+    /// Takes room, at the cost of what was sampled least recently.
+    fn take(&mut self, bytes: usize) -> Option<Extent> {
+        if let Some(extent) = self.pool.take(bytes) {
+            return Some(extent);
+        }
+        if self.pool.has_limbo() {
+            self.reclaim();
+            if let Some(extent) = self.pool.take(bytes) {
+                return Some(extent);
+            }
+        }
+        for share in [16, 4, 1] {
+            self.evict(share);
+            self.reclaim();
+            if let Some(extent) = self.pool.take(bytes) {
+                return Some(extent);
+            }
+        }
+        self.refused += 1;
+        None
+    }
+
+    fn reclaim(&mut self) {
+        self.kernel.wait();
+        self.pool.reclaim();
+    }
+
+    /// Unloads one in `share` of all pages, those first that were sampled longest ago.
+    fn evict(&mut self, share: usize) {
+        let mut pages: Vec<(u32, u64, u32)> = Vec::new();
+        for (&object, code) in &self.code {
+            let Some(code) = code else { continue };
+            for (&page, loaded) in &code.loaded {
+                let used = self.pool.page_used(code.directory.unit, page);
+                let age = self.window.wrapping_sub(used).min(self.window.wrapping_sub(loaded.loaded));
+                pages.push((age, object, page));
+            }
+        }
+        pages.sort_unstable_by_key(|&(age, ..)| std::cmp::Reverse(age));
+        for &(_, object, page) in pages.iter().take(pages.len().div_ceil(share)) {
+            self.unload(object, page);
+        }
+    }
+
+    fn unload(&mut self, object: u64, page: u32) {
+        if let Some(Some(code)) = self.code.get_mut(&object)
+            && let Some(loaded) = code.loaded.remove(&page)
+        {
+            self.pool.set_page(code.directory.unit, page, 0);
+            self.pool.release(loaded.extent);
+            self.evicted += 1;
+        }
+    }
+
+    fn forget_object(&mut self, object: u64) {
+        if let Some(Some(code)) = self.code.remove(&object) {
+            self.by_directory.remove(&code.directory.unit);
+            for page in code.loaded.values() {
+                self.pool.release(page.extent);
+            }
+            self.pool.release(code.directory);
+        }
+    }
+
+    fn drop_users(&mut self, objects: &[u64]) {
+        for object in objects {
+            if let Some(Some(code)) = self.code.get_mut(object) {
+                code.users = code.users.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Whether a mapped file holds generated code: it is no ELF file.
+fn is_generated(object: &Object) -> bool {
+    object.file.is_some() && object.segments.is_empty()
+}
+
+/// What leads from an address in a mapping to the object's own address.
+fn delta(mapping: &Mapping, object: &Object) -> Option<u64> {
+    let end = mapping.offset.saturating_add(mapping.end - mapping.start);
+    // A mapping begins at a page of memory, a segment anywhere in one.
+    let segment = object
+        .segments
+        .iter()
+        .find(|segment| segment.offset < end && segment.offset + segment.size > mapping.offset)?;
+    let own = mapping.offset.wrapping_sub(segment.offset).wrapping_add(segment.address);
+    Some(own.wrapping_sub(mapping.start))
+}

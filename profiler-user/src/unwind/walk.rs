@@ -1,0 +1,238 @@
+//! Walking a stack in user space, from registers and a copy of its memory. It does what the kernel side does
+//! (`on_walk` in profiler-ebpf/src/walk.rs), by the same steps and rules: the two must agree.
+
+use profiler_common::{
+    outcome::Outcome,
+    stack::MAX_USER_FRAMES,
+    unwind::{
+        Memory, RegisterFile, Registers, SIGNAL_CONTEXT, SIGNAL_WORDS, Step, frame_pointer_step, is_scratch,
+        is_signal_return, rule::Rule, step,
+    },
+};
+
+/// How code is unwound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// By this rule.
+    Rule(Rule),
+    /// Along the chain of frame pointers: generated code.
+    FramePointer,
+    /// Along the chain of frame pointers for want of rules: what is found may lack frames.
+    NoTable,
+    /// Not at all: no code is known there.
+    Unmapped,
+}
+
+/// Where a walk begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Program counter of the first frame.
+    pub pc: u64,
+    /// Its general registers by DWARF number.
+    pub registers: [u64; 16],
+    /// Whether `pc` is a return address.
+    pub is_return: bool,
+}
+
+/// Memory from an address upwards.
+#[derive(Clone, Copy, Debug)]
+pub struct StackMemory<'a> {
+    /// The first address.
+    pub start: u64,
+    /// What is there.
+    pub bytes: &'a [u8],
+}
+
+impl Memory for StackMemory<'_> {
+    fn read_word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..)?.first_chunk().map(|word| u64::from_ne_bytes(*word))
+    }
+
+    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+        Some([self.read_word(address)?, self.read_word(address.checked_add(8)?)?])
+    }
+}
+
+/// The general registers of the last interrupted frame; `known` in that frame itself.
+struct Interrupted {
+    registers: [u64; 16],
+    known: bool,
+}
+
+impl RegisterFile for Interrupted {
+    fn get(&self, register: u8) -> Option<u64> {
+        let value = self.registers.get(usize::from(register)).copied();
+        if self.known || is_scratch(register) { value } else { None }
+    }
+}
+
+const RBP: usize = 6;
+const RSP: usize = 7;
+
+/// Walks a stack. Gives its addresses, leaf first, as the kernel side writes them, and how the walk ended.
+pub fn walk(
+    start: Start,
+    memory: &impl Memory,
+    mut lookup: impl FnMut(u64) -> Lookup,
+) -> (Vec<u64>, Outcome) {
+    let mut registers = Registers { pc: start.pc, sp: start.registers[RSP], fp: start.registers[RBP] };
+    let mut file = Interrupted { registers: start.registers, known: true };
+    let mut is_return = start.is_return;
+    let mut addresses = vec![start.pc];
+    let mut astray = None;
+    let end = loop {
+        if addresses.len() >= MAX_USER_FRAMES {
+            return (addresses, Outcome::TooDeep);
+        }
+        let pc = registers.pc.wrapping_sub(u64::from(is_return));
+        let taken = match lookup(pc) {
+            Lookup::Rule(rule) => step(&rule, registers, &file, memory),
+            Lookup::FramePointer => frame_pointer_step(registers, memory),
+            Lookup::NoTable => {
+                astray.get_or_insert(Outcome::NoTable);
+                frame_pointer_step(registers, memory)
+            }
+            Lookup::Unmapped if is_signal_return(registers.pc, memory) => Step::Interrupted,
+            Lookup::Unmapped => break Outcome::UnmappedPc,
+        };
+        let taken = match taken {
+            Step::NoRow if is_signal_return(registers.pc, memory) => Step::Interrupted,
+            taken => taken,
+        };
+        match taken {
+            Step::Caller(caller) => {
+                registers = caller;
+                file.known = false;
+                is_return = true;
+                addresses.push(caller.pc);
+            }
+            Step::Interrupted => {
+                let Some(context) = read_context(registers.sp, memory) else {
+                    break Outcome::UnreadableMemory;
+                };
+                // Neither address is behind a call: see `frame` in the kernel side.
+                if let Some(last) = addresses.last_mut() {
+                    *last = last.wrapping_add(1);
+                }
+                registers = Registers { pc: context[16], sp: context[15], fp: context[10] };
+                file = Interrupted { registers: by_dwarf_number(&context), known: true };
+                is_return = false;
+                addresses.push(registers.pc.wrapping_add(1));
+            }
+            Step::Root => break Outcome::Complete,
+            Step::Unreadable => break Outcome::UnreadableMemory,
+            Step::Lost => break Outcome::LostChain,
+            Step::NoRow => break Outcome::NoRow,
+            Step::Unsupported => break Outcome::UnsupportedRule,
+        }
+    };
+    (addresses, astray.unwrap_or(end))
+}
+
+fn read_context(sp: u64, memory: &impl Memory) -> Option<[u64; SIGNAL_WORDS]> {
+    let mut context = [0; SIGNAL_WORDS];
+    let mut address = sp.wrapping_add(SIGNAL_CONTEXT);
+    for word in &mut context {
+        *word = memory.read_word(address)?;
+        address = address.wrapping_add(8);
+    }
+    Some(context)
+}
+
+/// The general registers of a signal's context, whose order is that of struct sigcontext_64.
+fn by_dwarf_number(context: &[u64; SIGNAL_WORDS]) -> [u64; 16] {
+    let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, _] = *context;
+    [rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15]
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::unwind::rule::{fp, kind};
+
+    use super::*;
+
+    fn words(words: &[u64]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    fn start(pc: u64, is_return: bool) -> Start {
+        let mut registers = [0; 16];
+        registers[RSP] = 0x1000;
+        registers[0] = 0x1010;
+        Start { pc, registers, is_return }
+    }
+
+    #[test]
+    fn goes_to_the_root_by_the_rules_of_calls() {
+        let bytes = words(&[0x5010, 7, 0x6020]);
+        let memory = StackMemory { start: 0x1000, bytes: &bytes };
+        let mut asked = Vec::new();
+        let (addresses, outcome) = walk(start(0x4000, false), &memory, |pc| {
+            asked.push(pc);
+            Lookup::Rule(match pc {
+                0x4000 => Rule::offset(7, 8),
+                0x500f => Rule::offset(7, 16),
+                _ => Rule::END,
+            })
+        });
+        assert_eq!((addresses, outcome), (vec![0x4000, 0x5010, 0x6020], Outcome::Complete));
+        assert_eq!(asked, [0x4000, 0x500f, 0x601f], "callers are looked up inside their calls");
+    }
+
+    #[test]
+    fn keeps_the_leaf_side_and_says_why_it_stopped() {
+        let bytes = words(&[0x5010]);
+        let memory = StackMemory { start: 0x1000, bytes: &bytes };
+        let run = |second: Lookup| {
+            walk(start(0x4001, true), &memory, |pc| {
+                if pc == 0x4000 { Lookup::Rule(Rule::offset(7, 8)) } else { second }
+            })
+        };
+        for (second, outcome) in [
+            (Lookup::Unmapped, Outcome::UnmappedPc),
+            (Lookup::Rule(Rule::GAP), Outcome::NoRow),
+            (Lookup::Rule(Rule::UNSUPPORTED), Outcome::UnsupportedRule),
+            (Lookup::Rule(Rule::offset(7, 8)), Outcome::UnreadableMemory),
+            // Registers that callees save are not known in callers.
+            (Lookup::Rule(Rule::offset(3, 8)), Outcome::UnsupportedRule),
+            // A zero frame pointer is a root, but not one to rely on without rules.
+            (Lookup::NoTable, Outcome::NoTable),
+            (Lookup::FramePointer, Outcome::Complete),
+        ] {
+            assert_eq!(run(second), (vec![0x4001, 0x5010], outcome), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn a_signal_leads_to_all_registers_of_what_it_interrupted() {
+        // The handler's return address, then ucontext_t: 40 bytes, r8 to r15, ..., rax at 13, rsp at 15, rip at 16.
+        let mut stack = vec![0x5001];
+        stack.extend([0; 5]);
+        let mut context = [0; SIGNAL_WORDS];
+        (context[13], context[15], context[16]) = (0x10c8, 0x10b8, 0x7000);
+        stack.extend(context);
+        stack.extend([1, 1, 0x8000]);
+        let bytes = words(&stack);
+        let memory = StackMemory { start: 0x1000, bytes: &bytes };
+        let (addresses, outcome) = walk(start(0x4000, false), &memory, |pc| {
+            Lookup::Rule(match pc {
+                0x4000 => Rule::offset(7, 8),
+                0x5000 => Rule::SIGNAL,
+                // CFA = rax + 8, and rax is where the return address lies.
+                0x7000 => Rule { kind: kind::OFFSET, fp: fp::UNDEFINED, ..Rule::offset(0, 8) },
+                _ => Rule::END,
+            })
+        });
+        assert_eq!(outcome, Outcome::Complete);
+        assert_eq!(addresses, [0x4000, 0x5002, 0x7001, 0x8000]);
+    }
+
+    #[test]
+    fn a_stack_without_end_is_cut() {
+        let bytes = words(&[0x5000; 4096]);
+        let memory = StackMemory { start: 0x1000, bytes: &bytes };
+        let (addresses, outcome) = walk(start(0x4000, false), &memory, |_| Lookup::Rule(Rule::offset(7, 8)));
+        assert_eq!((addresses.len(), outcome), (MAX_USER_FRAMES, Outcome::TooDeep));
+    }
+}
