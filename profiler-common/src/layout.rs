@@ -38,8 +38,8 @@ pub struct SampleKey {
     pub thread_name: Name,
     /// The stack.
     pub stack: StackRef,
-    /// Zero: makes the size a multiple of eight without padding.
-    pub reserved: u32,
+    /// Which of the process's lists of mappings the stack was walked by; 0 for none. An address means one thing in one list.
+    pub generation: u32,
 }
 
 /// Value of the two stack maps.
@@ -219,6 +219,8 @@ pub struct Walk {
     pub fallback: u64,
     /// One of [`defer`].
     pub defer: u64,
+    /// Which list of the process's mappings is used.
+    pub generation: u64,
     /// Unit of the process's mappings in the pool.
     pub mappings: u64,
     /// Number of them.

@@ -3,6 +3,7 @@
 use profiler_common::{
     layout::CpuState,
     unwind::{
+        Memory,
         pool::{DirectoryHeader, ELEMENT_BYTES, ELEMENT_UNITS, MappingEntry, PageEntry, UNIT_BYTES},
         rule::{PAGE_SHIFT, Row, Rule},
     },
@@ -10,7 +11,7 @@ use profiler_common::{
 
 use crate::{
     maps,
-    walk::{hide, reveal},
+    walk::{UserMemory, hide, reveal},
 };
 
 /// A pointer to a `T` in the pool, `bytes` behind the start of `unit`. `T`s lie at multiples of their size, which the mask
@@ -60,6 +61,10 @@ pub fn find_mapping(state: &mut CpuState, pc: u64) -> bool {
         return false;
     };
     if pc < entry.start || pc >= entry.end {
+        return false;
+    }
+    // Another library may have taken the place of the one that user space knows. A word that cannot be read says nothing.
+    if entry.check_at != 0 && UserMemory.read_word(entry.check_at).is_some_and(|word| word != entry.check) {
         return false;
     }
     hide(&mut state.walk.start, entry.start);

@@ -101,6 +101,7 @@ fn begin_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) {
     walk::hide(&mut state.walk.kernel_frames, 0);
     walk::hide(&mut state.walk.user_frames, 0);
     walk::hide(&mut state.walk.leaf_is_return, 0);
+    walk::hide(&mut state.walk.generation, 0);
     walk::hide(&mut state.walk.outcome, Outcome::Complete as u64);
     // SAFETY: the kernel passes a valid context; its registers lie at its start, and the verifier turns the loads
     // into loads from the interrupted registers.

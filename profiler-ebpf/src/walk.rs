@@ -34,7 +34,7 @@ const _: () = assert!(FRAMES_PER_RUN * 31 + 1 >= MAX_USER_FRAMES);
 const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES + FRAMES_PER_RUN <= MAX_CHUNKS * CHUNK_WORDS);
 
 /// The memory of the running task.
-struct UserMemory;
+pub struct UserMemory;
 
 impl Memory for UserMemory {
     #[inline(always)]
@@ -139,6 +139,7 @@ pub fn begin(regs: &pt_regs, is_return: bool, state: &mut CpuState) {
         Some(table) => {
             hide(&mut state.walk.mappings, u64::from(table.mappings));
             hide(&mut state.walk.mapping_count, u64::from(table.count));
+            hide(&mut state.walk.generation, u64::from(table.generation));
         }
         None => {
             hide(&mut state.walk.mapping_count, 0);

@@ -12,7 +12,6 @@ fn chain() -> Shape {
 }
 
 #[test]
-#[ignore = "libraries that follow each other at one address within a window are not told apart yet"]
 fn libraries_that_are_loaded_and_unloaded() {
     const PLUGINS: usize = 10;
     let session = Session::begin();

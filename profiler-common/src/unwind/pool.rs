@@ -31,7 +31,7 @@ pub mod how {
     pub const NO_ROWS: u32 = 2;
 }
 
-/// An executable mapping of a process; two units.
+/// An executable mapping of a process; four units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MappingEntry {
@@ -45,6 +45,12 @@ pub struct MappingEntry {
     pub directory: u32,
     /// One of [`how`].
     pub how: u32,
+    /// Where the process has `check` in its memory while the mapping is what it was; 0 where that is not looked at.
+    pub check_at: u64,
+    /// The first bytes of the object's build-id.
+    pub check: u64,
+    /// Zero: makes the size a power of two.
+    pub reserved: [u64; 2],
 }
 
 /// Start of a directory; one unit.
@@ -96,13 +102,17 @@ pub struct ProcessTable {
     pub mappings: u32,
     /// Number of mappings.
     pub count: u32,
+    /// Which of the process's lists of mappings this is.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: u32,
     /// When the kernel side last asked for a refresh, nanoseconds of CLOCK_MONOTONIC.
     pub asked_ns: u64,
 }
 
-const _: () = assert!(size_of::<MappingEntry>() == 2 * UNIT_BYTES);
+const _: () = assert!(size_of::<MappingEntry>() == 4 * UNIT_BYTES);
 const _: () = assert!(size_of::<DirectoryHeader>() == UNIT_BYTES && size_of::<PageEntry>() == UNIT_BYTES);
-const _: () = assert!(size_of::<ProcessTable>() == 16);
+const _: () = assert!(size_of::<ProcessTable>() == 24);
 
 #[cfg(test)]
 mod tests {

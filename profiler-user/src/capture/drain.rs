@@ -144,6 +144,7 @@ impl Drain {
                 process: key.process,
                 thread_name: key.thread_name,
                 stack: key.stack,
+                generation: key.generation,
                 count,
             });
         })?;
@@ -251,7 +252,7 @@ fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
         process: process_key(bytes)?,
         thread_name: bytes.get(16..32)?.try_into().ok()?,
         stack: StackRef(half(bytes, 32)?),
-        reserved: 0,
+        generation: half(bytes, 36)?,
     })
 }
 

@@ -32,7 +32,8 @@ impl Kernel for KernelTables {
         let mut value = [0; size_of::<ProcessTable>()];
         value[..4].copy_from_slice(&table.mappings.to_ne_bytes());
         value[4..8].copy_from_slice(&table.count.to_ne_bytes());
-        value[8..].copy_from_slice(&table.asked_ns.to_ne_bytes());
+        value[8..12].copy_from_slice(&table.generation.to_ne_bytes());
+        value[16..].copy_from_slice(&table.asked_ns.to_ne_bytes());
         Map::new(self.processes.as_fd())?.update(&key_bytes(key), &value, Update::Any)
     }
 

@@ -17,6 +17,8 @@ pub struct CountedStack {
     pub thread_name: Name,
     /// The stack, to be looked up in [`Window::stacks`].
     pub stack: StackRef,
+    /// Which of the process's lists of mappings the addresses belong to; 0 where there was none.
+    pub generation: u32,
     /// Number of samples.
     pub count: u64,
 }

@@ -22,6 +22,10 @@ use crate::{
     profile::build::frames,
 };
 
+/// Lists of mappings that are kept of earlier at the most, of all processes together. Samples by one that is not kept are
+/// named by the current one.
+const MOST_EARLIER: usize = 4096;
+
 type Log = aya_log::EbpfLogger<&'static dyn log::Log>;
 
 /// What the collecting stage reads from.
@@ -33,6 +37,9 @@ pub struct Collector {
     sideband: AsyncFd<Sideband>,
     table: Table,
     tables: TablesQueue,
+    /// Processes with mappings that have changed since, and the window in which they did.
+    earlier: HashMap<(ProcessKey, u32), (Arc<Process>, u64)>,
+    epoch: u64,
 }
 
 impl std::fmt::Debug for Collector {
@@ -68,16 +75,33 @@ impl Collector {
             sideband: unsafe { AsyncFd::register(sideband) }?,
             table: Table::new(),
             tables,
+            earlier: HashMap::new(),
+            epoch: 0,
         })
     }
 
     /// Learns what happened to processes, and passes it on where it concerns sampled ones.
     fn hear(&mut self) {
-        let Self { sideband, table, tables, .. } = self;
+        let Self { sideband, table, .. } = self;
         let mut changed = HashSet::new();
         sideband.get_mut().drain(|event| changed.extend(table.apply(event)));
         for key in changed {
-            tables.set_process(key, table.get(&key));
+            self.publish(key);
+        }
+    }
+
+    /// Tells the kernel side what a process has mapped now.
+    fn publish(&mut self, key: ProcessKey) {
+        self.tables.set_process(key, self.table.get(&key));
+        self.keep_replaced();
+    }
+
+    /// Keeps processes as they were, for samples that were walked by what they had mapped then.
+    fn keep_replaced(&mut self) {
+        for (key, process) in self.table.take_replaced() {
+            if self.earlier.len() < MOST_EARLIER {
+                self.earlier.insert((key, process.generation), (process, self.epoch));
+            }
         }
     }
 
@@ -98,7 +122,7 @@ impl Collector {
                 Message::UnknownPc(unknown) => {
                     let process = self.table.get(&unknown.process);
                     if process.find(unknown.pc).is_none() && self.table.refresh(&unknown.process) {
-                        self.tables.set_process(unknown.process, self.table.get(&unknown.process));
+                        self.publish(unknown.process);
                     }
                 }
                 Message::PageWanted(wanted) => self.tables.page_wanted(wanted),
@@ -115,26 +139,40 @@ impl Collector {
         self.take_messages();
         self.sideband.get_mut().follow_hotplug();
         self.hear();
+        let mut earlier: HashMap<(ProcessKey, u32), Arc<Process>> = HashMap::new();
         match self.tables.end_window(window.epoch).await {
-            Ok(walked) => add_walked(&mut window, walked),
+            Ok(walked) => add_walked(&mut window, &mut earlier, walked),
             Err(_) => tracing::debug!("the tables thread has ended"),
         }
         let mut processes: HashMap<ProcessKey, Arc<Process>> = HashMap::new();
         let mut refreshed = HashSet::new();
         for row in &window.rows {
             let process = processes.entry(row.process).or_insert_with(|| self.table.get(&row.process));
+            if let Some((was, _)) = self.earlier.get(&(row.process, row.generation)) {
+                earlier.insert((row.process, row.generation), Arc::clone(was));
+            }
+            if row.generation != 0 && row.generation != process.generation {
+                continue;
+            }
             // Code outside of what was mapped at the first sight was loaded since; one look shows all of it.
             let unknown = frames(row, &window.stacks)
                 .any(|(address, is_kernel)| !is_kernel && process.find(address).is_none());
             if unknown && refreshed.insert(row.process) && self.table.refresh(&row.process) {
-                *process = self.table.get(&row.process);
-                self.tables.set_process(row.process, Arc::clone(process));
+                let now = self.table.get(&row.process);
+                let was = std::mem::replace(process, Arc::clone(&now));
+                // What was read shows the rows' code, too, with what they did not know of.
+                earlier.insert((row.process, was.generation), Arc::clone(&now));
+                self.tables.set_process(row.process, now);
             }
         }
+        self.keep_replaced();
+        // A row that was counted while the window ended belongs to the next one.
+        self.epoch = window.epoch + 1;
+        self.earlier.retain(|_, (_, epoch)| *epoch >= window.epoch);
         for gone in self.table.end_window() {
             self.tables.remove_process(gone);
         }
-        Job { window, processes: processes.into_iter().collect() }
+        Job { window, processes, earlier }
     }
 }
 
@@ -199,7 +237,11 @@ async fn log_ready(log: Option<&mut AsyncFd<Log>>) -> io::Result<()> {
 }
 
 /// Adds samples that the kernel side deferred to the window that it counted them in.
-fn add_walked(window: &mut Window, walked: Vec<WalkedSample>) {
+fn add_walked(
+    window: &mut Window,
+    earlier: &mut HashMap<(ProcessKey, u32), Arc<Process>>,
+    walked: Vec<WalkedSample>,
+) {
     // Above all places in the arena, which is smaller than that many chunks.
     const FIRST: u32 = 1 << 31;
     for (number, sample) in (FIRST..).zip(walked) {
@@ -209,8 +251,10 @@ fn add_walked(window: &mut Window, walked: Vec<WalkedSample>) {
             process: sample.process,
             thread_name: sample.thread_name,
             stack,
+            generation: sample.image.generation,
             count: 1,
         });
+        earlier.insert((sample.process, sample.image.generation), sample.image);
         let deferred = &mut window.outcomes[Outcome::Deferred as usize];
         *deferred = deferred.saturating_sub(1);
         window.outcomes[sample.outcome as usize] += 1;

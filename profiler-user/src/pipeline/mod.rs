@@ -8,7 +8,7 @@ mod collect;
 mod name;
 mod tables;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
@@ -17,7 +17,7 @@ pub use name::Naming;
 pub use tables::{TablesQueue, TablesThread};
 
 use crate::{
-    capture::Window,
+    capture::{CountedStack, Window},
     process::Process,
     profile::{build::Span, proto::Profile},
 };
@@ -30,8 +30,18 @@ pub const QUEUE: usize = 2;
 pub struct Job {
     /// The window.
     pub window: Window,
-    /// Its processes, each once.
-    pub processes: Vec<(ProcessKey, Arc<Process>)>,
+    /// Its processes, each once, as they are known at its end.
+    pub processes: HashMap<ProcessKey, Arc<Process>>,
+    /// Processes as they were earlier, by the generation of their mappings.
+    pub earlier: HashMap<(ProcessKey, u32), Arc<Process>>,
+}
+
+impl Job {
+    /// The process of a row as it was when the row's samples were taken.
+    #[must_use]
+    pub fn process(&self, row: &CountedStack) -> Option<&Arc<Process>> {
+        self.earlier.get(&(row.process, row.generation)).or_else(|| self.processes.get(&row.process))
+    }
 }
 
 /// The profile of one process in one window.

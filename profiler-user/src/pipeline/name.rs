@@ -83,10 +83,11 @@ fn name(job: &Job, host: &str, namer: &mut Namer) -> NamedWindow {
         }
         outcomes[Outcome::CountTableFull as usize] += window.lost.get(key).copied().unwrap_or(0);
         let subject = Subject { process, pid: key.pid, host };
+        let rows = rows.into_iter().map(|row| (row, job.process(row).unwrap_or(process).as_ref()));
         profiles.push(ProcessProfile {
             key: *key,
             name: process.name.clone(),
-            profile: build::build(span, subject, rows.into_iter(), &window.stacks, namer),
+            profile: build::build(span, subject, rows, &window.stacks, namer),
             outcomes,
         });
     }
@@ -97,8 +98,8 @@ fn name(job: &Job, host: &str, namer: &mut Namer) -> NamedWindow {
 fn prepare(job: &Job, rows: &HashMap<ProcessKey, Vec<&CountedStack>>, namer: &mut Namer) {
     let mut kernel = Vec::new();
     let mut objects: HashMap<u64, (Arc<Object>, Vec<u64>)> = HashMap::new();
-    for (key, process) in &job.processes {
-        for row in rows.get(key).into_iter().flatten() {
+    for row in rows.values().flatten() {
+        if let Some(process) = job.process(row) {
             for (address, is_kernel) in frames(row, &job.window.stacks) {
                 if is_kernel {
                     kernel.push(address);

@@ -50,6 +50,8 @@ pub(super) struct WalkedSample {
     pub words: Vec<u64>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The process as it was then.
+    pub image: Arc<Process>,
 }
 
 /// Where requests go.
@@ -137,10 +139,10 @@ fn run<W: Words, K: Kernel>(mut tables: Tables<W, K>, requests: &Receiver<Reques
     let mut walked: Vec<WalkedSample> = Vec::new();
     while let Ok(request) = requests.recv() {
         match request {
-            Request::Process(key, process) => tables.set_process(key, &process.mappings),
+            Request::Process(key, process) => tables.set_process(key, &process),
             Request::Gone(key) => tables.remove_process(&key),
             Request::Page(wanted) => tables.page_wanted(wanted.directory, wanted.page),
-            Request::Sample(sample, process) => walked.push(walk(&mut tables, &sample, &process)),
+            Request::Sample(sample, process) => walked.push(walk(&mut tables, &sample, process)),
             Request::EndWindow(epoch, reply) => {
                 let (now, later) = std::mem::take(&mut walked).into_iter().partition(|w| w.epoch <= epoch);
                 walked = later;
@@ -157,16 +159,16 @@ fn run<W: Words, K: Kernel>(mut tables: Tables<W, K>, requests: &Receiver<Reques
 fn walk<W: Words, K: Kernel>(
     tables: &mut Tables<W, K>,
     sample: &DeferredSample,
-    process: &Process,
+    image: Arc<Process>,
 ) -> WalkedSample {
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
     let memory = StackMemory { start: sample.registers[7], bytes: &sample.stack };
-    let (user, mut outcome) = tables.walk(start, &memory, process);
-    if process.mappings.is_empty() {
+    let (user, mut outcome) = tables.walk(start, &memory, &image);
+    if image.mappings.is_empty() {
         outcome = Outcome::NewProcess;
     }
     let header = Header::new(sample.kernel.len() as u64, user.len() as u64, outcome, sample.is_return);
     let words = std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user).collect();
     let DeferredSample { epoch, process, thread_name, .. } = *sample;
-    WalkedSample { epoch, process, thread_name, words, outcome }
+    WalkedSample { epoch, process, thread_name, words, outcome, image }
 }

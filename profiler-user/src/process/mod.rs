@@ -14,5 +14,5 @@ mod vdso;
 
 pub use maps::{MapsLine, parse_line};
 pub(crate) use object::hex;
-pub use object::{Object, Segment};
+pub use object::{Mark, Object, Segment};
 pub use table::{Area, Mapping, Process, Table, start_ns};

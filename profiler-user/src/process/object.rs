@@ -31,6 +31,15 @@ pub struct Segment {
     pub address: u64,
 }
 
+/// The first bytes of a file's build-id, where they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The address that the file itself gives them.
+    pub address: u64,
+    /// The bytes.
+    pub word: u64,
+}
+
 /// An executable file.
 #[derive(Debug)]
 pub struct Object {
@@ -40,6 +49,8 @@ pub struct Object {
     pub path: String,
     /// GNU build-id, lowercase hexadecimal; empty where the file has none.
     pub build_id: String,
+    /// What shows in a process's memory that this file, and no other, is mapped; `None` where it has no build-id.
+    pub mark: Option<Mark>,
     /// Executable segments; empty where the file is no readable ELF file.
     pub segments: Vec<Segment>,
     /// The open file; `None` where it could not be opened.
@@ -120,6 +131,7 @@ impl Objects {
                 id: 0,
                 path,
                 build_id: String::new(),
+                mark: None,
                 segments: Vec::new(),
                 file: None,
                 folder: None,
@@ -130,13 +142,21 @@ impl Objects {
             self.by_mapping.insert(key, Arc::downgrade(&object));
             return object;
         }
-        let (segments, build_id) = read_elf(&file).unwrap_or_else(|| {
+        let Elf { segments, build_id, mark } = read_elf(&file).unwrap_or_else(|| {
             tracing::debug!("{path} is no ELF file that can be read");
-            (Vec::new(), String::new())
+            Elf::default()
         });
         let folder = Path::new(&path).parent().map(Path::to_path_buf);
-        let object =
-            self.add(Object { id: 0, path, build_id, segments, file: Some(file), folder, root: Some(root) });
+        let object = self.add(Object {
+            id: 0,
+            path,
+            build_id,
+            mark,
+            segments,
+            file: Some(file),
+            folder,
+            root: Some(root),
+        });
         if self.by_file.len() >= 1024 && self.by_file.len().is_power_of_two() {
             self.by_file.retain(|_, object| object.strong_count() > 0);
         }
@@ -220,36 +240,47 @@ fn file_key(file: &File) -> io::Result<FileKey> {
     })
 }
 
+/// What of an ELF file an object needs.
+#[derive(Debug, Default)]
+pub(super) struct Elf {
+    pub(super) segments: Vec<Segment>,
+    pub(super) build_id: String,
+    pub(super) mark: Option<Mark>,
+}
+
 /// Executable segments and build-id of a 64-bit ELF file.
-pub(super) fn read_elf(file: &File) -> Option<(Vec<Segment>, String)> {
+pub(super) fn read_elf(file: &File) -> Option<Elf> {
     let cache = ReadCache::new(file);
     let data: &ReadCache<&File> = &cache;
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;
-    let mut segments = Vec::new();
-    let mut build_id = String::new();
+    let mut elf = Elf::default();
     for part in header.program_headers(endian, data).ok()? {
         match part.p_type(endian) {
-            PT_LOAD if part.p_flags(endian).contains(PF_X) => segments.push(Segment {
+            PT_LOAD if part.p_flags(endian).contains(PF_X) => elf.segments.push(Segment {
                 offset: part.p_offset(endian),
                 size: part.p_filesz(endian),
                 address: part.p_vaddr(endian),
             }),
-            PT_NOTE if build_id.is_empty() => {
-                build_id = find_build_id(part, endian, data).unwrap_or_default();
+            PT_NOTE if elf.build_id.is_empty() => {
+                if let Some((at, id)) = find_build_id(part, endian, data) {
+                    elf.build_id = hex(id);
+                    let word = id.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+                    elf.mark = word.map(|word| Mark { address: part.p_vaddr(endian).wrapping_add(at), word });
+                }
             }
             _ => {}
         }
     }
-    Some((segments, build_id))
+    Some(elf)
 }
 
-/// The build-id in a note segment (NT_GNU_BUILD_ID of owner "GNU").
+/// The build-id in a note segment (NT_GNU_BUILD_ID of owner "GNU"), and where in the segment it lies.
 fn find_build_id<'data, R: ReadRef<'data>>(
     part: &object::elf::ProgramHeader64<Endianness>,
     endian: Endianness,
     data: R,
-) -> Option<String> {
+) -> Option<(u64, &'data [u8])> {
     // Notes are small; a segment that claims to be large is not worth reading.
     if part.p_filesz(endian) > 1 << 16 {
         return None;
@@ -257,7 +288,10 @@ fn find_build_id<'data, R: ReadRef<'data>>(
     let mut notes = part.notes(endian, data).ok()??;
     while let Ok(Some(note)) = notes.next() {
         if note.name() == b"GNU" && note.n_type(endian) == NT_GNU_BUILD_ID {
-            return Some(hex(note.desc()));
+            let id = note.desc();
+            let all = part.data(endian, data).ok()?;
+            let at = all.windows(id.len().max(1)).position(|window| window == id)?;
+            return Some((at as u64, id));
         }
     }
     None
@@ -278,6 +312,7 @@ mod tests {
             id: 1,
             path: String::new(),
             build_id: String::new(),
+            mark: None,
             segments: vec![
                 Segment { offset: 0x1000, size: 0x100, address: 0x2000 },
                 Segment { offset: 0x5000, size: 0x10, address: 0x9000 },
@@ -302,8 +337,7 @@ mod tests {
     #[test]
     fn this_test_is_an_elf_file() {
         let file = File::open("/proc/self/exe").unwrap();
-        let (segments, _) = read_elf(&file).unwrap();
-        assert!(!segments.is_empty());
+        assert!(!read_elf(&file).unwrap().segments.is_empty());
         assert!(read_elf(&File::open("/proc/self/comm").unwrap()).is_none());
     }
 }

@@ -55,6 +55,9 @@ pub struct Process {
     pub mappings: Vec<Mapping>,
     /// Index of the main binary in `mappings`.
     pub main: Option<usize>,
+    /// Number of this list of mappings. It stays the same while addresses are only added: another number means that an
+    /// address may mean something else. Not 0.
+    pub generation: u32,
 }
 
 /// A sampled process, and what the table needs to know of it. The process itself is shared with windows under way, so
@@ -99,6 +102,9 @@ impl Process {
 #[derive(Debug)]
 pub struct Table {
     processes: HashMap<ProcessKey, Entry>,
+    generations: u32,
+    /// Processes as they were before one object took the place of another.
+    replaced: Vec<(ProcessKey, Arc<Process>)>,
     tracker: Tracker,
     objects: Objects,
     vdso: Arc<Object>,
@@ -116,7 +122,14 @@ impl Table {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         let vdso = objects.add(vdso::object());
-        Self { processes: HashMap::new(), tracker: Tracker::default(), objects, vdso }
+        Self {
+            processes: HashMap::new(),
+            generations: 0,
+            replaced: Vec::new(),
+            tracker: Tracker::default(),
+            objects,
+            vdso,
+        }
     }
 
     /// Learns from what the kernel told of processes. Returns the sampled process whose mappings are others now.
@@ -135,7 +148,9 @@ impl Table {
                 }
                 let told = self.tracker.sampled(&key).filter(|told| !told.current);
                 let told = told.map(|told| self.told_mappings(&key, &told));
+                let generation = self.next_generation();
                 let process = Arc::make_mut(&mut self.processes.get_mut(&key)?.process);
+                process.generation = generation;
                 (process.mappings, process.main) = told.unwrap_or_default();
                 Some(key)
             }
@@ -145,7 +160,9 @@ impl Table {
     /// Takes note of a process that was just sampled for the first time.
     pub fn first_sight(&mut self, key: ProcessKey, info: &ProcessInfo) -> Arc<Process> {
         let mut entry = self.look(&key);
+        let generation = self.next_generation();
         let process = Arc::make_mut(&mut entry.process);
+        process.generation = generation;
         process.name = name(&info.name);
         process.cgroup_id = info.cgroup_id;
         let process = Arc::clone(&entry.process);
@@ -161,7 +178,9 @@ impl Table {
         }
         let comm = fs::read(format!("/proc/{}/comm", key.pid)).unwrap_or_default();
         let mut entry = self.look(key);
+        let generation = self.next_generation();
         let process = Arc::make_mut(&mut entry.process);
+        process.generation = generation;
         if process.name.is_empty() {
             // Without mappings it is not certain that this is the process, and not the next one with its pid.
             process.name = if process.mappings.is_empty() {
@@ -182,9 +201,16 @@ impl Table {
         if mappings.is_empty() {
             return false;
         }
+        let generation = self.next_generation();
         if let Some(entry) = self.processes.get_mut(key) {
             entry.read_ns = boottime_ns();
+            let before = Arc::clone(&entry.process);
+            let displaced = mappings.iter().any(|new| displaces(new, &before.mappings));
             let process = Arc::make_mut(&mut entry.process);
+            if displaced {
+                process.generation = generation;
+                self.replaced.push((*key, before));
+            }
             // What is gone by now may still be what this window's samples hit.
             let gone = process.mappings.iter().filter(|old| !mappings.iter().any(|new| overlap(old, new)));
             let mut all: Vec<Mapping> = mappings.iter().chain(gone).cloned().collect();
@@ -224,6 +250,16 @@ impl Table {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.tracker.refused()
+    }
+
+    /// Takes the processes as they were before one object took the place of another, oldest first.
+    pub fn take_replaced(&mut self) -> Vec<(ProcessKey, Arc<Process>)> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generations = self.generations.wrapping_add(1).max(1);
+        self.generations
     }
 
     /// Number of known processes.
@@ -299,7 +335,12 @@ impl Table {
             return false;
         }
         let mapping = self.mapping(Owner::Alive(key.pid), &line);
+        let generation = self.next_generation();
         if let Some(entry) = self.processes.get_mut(key) {
+            if displaces(&mapping, &entry.process.mappings) {
+                self.replaced.push((*key, Arc::clone(&entry.process)));
+                Arc::make_mut(&mut entry.process).generation = generation;
+            }
             let process = Arc::make_mut(&mut entry.process);
             let main = start_of(&process.mappings, process.main);
             let first_file = matches!(mapping.area, Area::Object(_)).then_some(mapping.start);
@@ -362,6 +403,17 @@ fn start_of(mappings: &[Mapping], index: Option<usize>) -> Option<u64> {
 /// The index of the mapping that starts there.
 fn index_of(mappings: &[Mapping], start: Option<u64>) -> Option<usize> {
     start.and_then(|start| mappings.iter().position(|mapping| mapping.start == start))
+}
+
+/// Whether a mapping lies where another object was.
+fn displaces(new: &Mapping, old: &[Mapping]) -> bool {
+    let first = old.partition_point(|mapping| mapping.end <= new.start);
+    let at_its_place = old.get(first..).unwrap_or_default().iter().take_while(|old| old.start < new.end);
+    at_its_place.into_iter().any(|old| match (&old.area, &new.area) {
+        (Area::Object(old), Area::Object(new)) => old.id != new.id,
+        (Area::Object(_), Area::Anonymous(_)) => true,
+        (Area::Anonymous(_), _) => false,
+    })
 }
 
 fn overlap(a: &Mapping, b: &Mapping) -> bool {

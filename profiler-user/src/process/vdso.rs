@@ -7,13 +7,23 @@ use std::{
     os::fd::FromRawFd,
 };
 
-use super::object::{Object, read_elf};
+use super::object::{Elf, Object, read_elf};
 
 /// An object with a copy of the image; without symbols where it cannot be copied.
 pub(super) fn object() -> Object {
     let file = copy().inspect_err(|error| tracing::debug!("the vDSO cannot be copied: {error}")).ok();
-    let (segments, build_id) = file.as_ref().and_then(read_elf).unwrap_or_default();
-    Object { id: 0, path: "[vdso]".to_owned(), build_id, segments, file, folder: None, root: None }
+    let Elf { segments, build_id, .. } = file.as_ref().and_then(read_elf).unwrap_or_default();
+    // No mark: nothing takes the place of the vDSO.
+    Object {
+        id: 0,
+        path: "[vdso]".to_owned(),
+        build_id,
+        mark: None,
+        segments,
+        file,
+        folder: None,
+        root: None,
+    }
 }
 
 /// Copies the image to a file in memory, for what reads ELF files reads files.

@@ -72,17 +72,17 @@ pub fn outcome(row: &CountedStack, stacks: &Stacks) -> Outcome {
     }
 }
 
-/// Builds the profile of one process from its rows. Comments are added by [`comment`].
+/// Builds the profile of one process from its rows, each with the process as it was then. Comments are added by [`comment`].
 pub fn build<'a>(
     span: Span,
     subject: Subject<'_>,
-    rows: impl Iterator<Item = &'a CountedStack>,
+    rows: impl Iterator<Item = (&'a CountedStack, &'a Process)>,
     stacks: &Stacks,
     names: &mut dyn Names,
 ) -> Profile {
     let mut builder = Builder::new(span, subject, names);
-    for row in rows {
-        builder.add(row, stacks);
+    for (row, process) in rows {
+        builder.add(row, process, stacks);
     }
     builder.finish()
 }
@@ -140,8 +140,8 @@ struct Builder<'a> {
     strings: HashMap<String, i64>,
     functions: HashMap<Function, u64>,
     locations: HashMap<(u64, u64), u64>,
-    /// Ids by index in the process's mappings.
-    process_mappings: HashMap<usize, u64>,
+    /// Ids by first address, the address behind, offset, and path: other libraries may have been at one place.
+    process_mappings: HashMap<(u64, u64, u64, String), u64>,
     kernel_mappings: HashMap<KernelPlace, u64>,
     pseudo: HashMap<String, u64>,
 }
@@ -174,12 +174,14 @@ impl<'a> Builder<'a> {
         builder.profile.default_sample_type = cpu.r#type;
         // Consumers take the first mapping for the main binary.
         if let Some(main) = subject.process.main {
-            builder.process_mapping(main);
+            if let Some(mapping) = subject.process.mappings.get(main) {
+                builder.process_mapping(mapping);
+            }
         }
         builder
     }
 
-    fn add(&mut self, row: &CountedStack, stacks: &Stacks) {
+    fn add(&mut self, row: &CountedStack, process: &Process, stacks: &Stacks) {
         let count = i64::try_from(row.count).unwrap_or(i64::MAX);
         let outcome = outcome(row, stacks);
         let mut locations: Vec<u64> = Vec::new();
@@ -192,7 +194,7 @@ impl<'a> Builder<'a> {
             locations.push(if is_kernel {
                 self.kernel_location(address)
             } else {
-                self.user_location(address)
+                self.user_location(process, address)
             });
         }
         // A stack that is not whole says so where the rest is missing.
@@ -225,19 +227,17 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn user_location(&mut self, address: u64) -> u64 {
-        let process = self.subject.process;
-        let Some(found) = process.find(address) else {
+    fn user_location(&mut self, process: &Process, address: u64) -> u64 {
+        let Some(mapping) = process.find(address).and_then(|found| process.mappings.get(found)) else {
             return self.location(0, address, &Arc::from([]));
         };
-        let mapping = &process.mappings[found];
         let functions = match &mapping.area {
             Area::Object(object) => object
                 .address_of(address - mapping.start + mapping.offset)
                 .map(|own| self.names.functions(object.id, own)),
             Area::Anonymous(_) => None,
         };
-        let id = self.process_mapping(found);
+        let id = self.process_mapping(mapping);
         self.location(id, address, &functions.unwrap_or_else(|| Arc::from([])))
     }
 
@@ -302,17 +302,17 @@ impl<'a> Builder<'a> {
         id
     }
 
-    fn process_mapping(&mut self, found: usize) -> u64 {
-        if let Some(&id) = self.process_mappings.get(&found) {
-            return id;
-        }
-        let mapping = &self.subject.process.mappings[found];
+    fn process_mapping(&mut self, mapping: &crate::process::Mapping) -> u64 {
         let (path, build_id) = match &mapping.area {
             Area::Object(object) => (object.path.as_str(), object.build_id.as_str()),
             Area::Anonymous(name) => (name.as_str(), ""),
         };
+        let key = (mapping.start, mapping.end, mapping.offset, path.to_owned());
+        if let Some(&id) = self.process_mappings.get(&key) {
+            return id;
+        }
         let id = self.mapping(mapping.start, mapping.end, mapping.offset, path, build_id);
-        self.process_mappings.insert(found, id);
+        self.process_mappings.insert(key, id);
         id
     }
 

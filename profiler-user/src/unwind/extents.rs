@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::unwind::pool::{ELEMENT_UNITS, UNIT_BYTES};
 
-/// Units that room is given out in: 64 bytes. It keeps the largest thing in the pool, a mapping of 32 bytes, aligned to
+/// Units that room is given out in: 64 bytes. It keeps the largest thing in the pool, a mapping of 64 bytes, aligned to
 /// its size.
 const GRANULE: u32 = 64 / UNIT_BYTES as u32;
 

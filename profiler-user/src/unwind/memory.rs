@@ -84,7 +84,9 @@ impl<W: Words> Pool<W> {
         let mut index = extent.unit as usize * UNIT_WORDS;
         for mapping in mappings {
             let last = u64::from(mapping.how) << 32 | u64::from(mapping.directory);
-            for word in [mapping.start, mapping.end, mapping.delta, last] {
+            let [reserved0, reserved1] = mapping.reserved;
+            let check = [mapping.check_at, mapping.check, reserved0, reserved1];
+            for word in [mapping.start, mapping.end, mapping.delta, last].into_iter().chain(check) {
                 self.words.store(index, word);
                 index += 1;
             }

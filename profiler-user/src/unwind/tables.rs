@@ -120,22 +120,28 @@ impl<W: Words, K: Kernel> Tables<W, K> {
     }
 
     /// Tells the kernel side what a process has mapped, in place of what it knew of it.
-    pub fn set_process(&mut self, key: ProcessKey, mappings: &[Mapping]) {
-        if mappings.is_empty() {
+    pub fn set_process(&mut self, key: ProcessKey, process: &Process) {
+        if process.mappings.is_empty() {
             return;
         }
         let mut objects = Vec::new();
-        let entries: Vec<MappingEntry> = mappings
+        let entries: Vec<MappingEntry> = process
+            .mappings
             .iter()
+            .enumerate()
             .take(MAX_MAPPINGS)
-            .map(|mapping| self.mapping_entry(mapping, &mut objects))
+            .map(|(index, mapping)| {
+                // The main binary stays as long as the process's image does; libraries may go.
+                self.mapping_entry(mapping, process.main != Some(index), &mut objects)
+            })
             .collect();
         let Some(extent) = self.take(size_of_val(&*entries)) else {
             self.drop_users(&objects);
             return;
         };
         self.pool.write_mappings(extent, &entries);
-        let table = ProcessTable { mappings: extent.unit, count: entries.len() as u32, asked_ns: 0 };
+        let (count, generation) = (entries.len() as u32, process.generation);
+        let table = ProcessTable { mappings: extent.unit, count, generation, ..ProcessTable::default() };
         if let Err(error) = self.kernel.set_process(&key, &table) {
             tracing::debug!("process {} is walked by frame pointers only: {error}", key.pid);
             self.refused += 1;
@@ -259,20 +265,19 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         }
     }
 
-    fn mapping_entry(&mut self, mapping: &Mapping, objects: &mut Vec<u64>) -> MappingEntry {
-        let mut entry = MappingEntry {
-            start: mapping.start,
-            end: mapping.end,
-            delta: 0,
-            directory: 0,
-            how: how::NO_ROWS,
-        };
+    fn mapping_entry(&mut self, mapping: &Mapping, may_go: bool, objects: &mut Vec<u64>) -> MappingEntry {
+        let (start, end) = (mapping.start, mapping.end);
+        let mut entry = MappingEntry { start, end, how: how::NO_ROWS, ..MappingEntry::default() };
         match &mapping.area {
             Area::Anonymous(_) => entry.how = how::FRAME_POINTER,
             Area::Object(object) if is_generated(object) => entry.how = how::FRAME_POINTER,
             Area::Object(object) => {
                 if let (Some(delta), Some(directory)) = (delta(mapping, object), self.directory(object)) {
                     entry = MappingEntry { delta, directory, how: how::ROWS, ..entry };
+                    if may_go && let Some(mark) = object.mark {
+                        entry.check_at = mark.address.wrapping_sub(delta);
+                        entry.check = mark.word;
+                    }
                     if let Some(Some(code)) = self.code.get_mut(&object.id) {
                         code.users += 1;
                         code.idle_windows = 0;
