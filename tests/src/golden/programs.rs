@@ -180,7 +180,7 @@ pub const RECIPES: [Recipe; 16] = [
     Recipe {
         name: "go",
         // Known limit: main.chain12 is missing, for the leaf has not pushed the frame pointer that leads to it.
-        description: "Go by frame pointers to runtime.goexit; the caller of a leaf without a frame is passed over",
+        description: "Go by its own .debug_frame to runtime.goexit, from a leaf without a frame",
         program: || Bare::go("chain.go", "bare-go").build(),
         args: &[],
         is_here: |_, frames| leaf(frames, "main.leafHeavy"),
