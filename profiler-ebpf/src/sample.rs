@@ -52,7 +52,12 @@ pub fn on_count(ctx: PerfEventContext) -> u32 {
     // SAFETY: the helper takes no arguments and has no precondition.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     let stack = intern::intern(stacks, state, epoch & 1, cpu);
-    let key = SampleKey { process: state.process, thread_name, stack, generation: walk::reveal(&state.walk.generation) as u32 };
+    let key = SampleKey {
+        process: state.process,
+        thread_name,
+        stack,
+        generation: walk::reveal(&state.walk.generation) as u32,
+    };
     let outcome = if !add(counts, &key) {
         count_lost(&ctx, state);
         Outcome::CountTableFull
