@@ -173,10 +173,8 @@ impl<'a> Builder<'a> {
         builder.profile.period_type = Some(cpu);
         builder.profile.default_sample_type = cpu.r#type;
         // Consumers take the first mapping for the main binary.
-        if let Some(main) = subject.process.main {
-            if let Some(mapping) = subject.process.mappings.get(main) {
-                builder.process_mapping(mapping);
-            }
+        if let Some(mapping) = subject.process.main.and_then(|main| subject.process.mappings.get(main)) {
+            builder.process_mapping(mapping);
         }
         builder
     }
