@@ -5,6 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -29,6 +30,8 @@ use crate::{
 /// Requests that wait at the most. One that finds no room is dropped and counted: the kernel side asks for a page again in
 /// the next window.
 const QUEUE: usize = 4096;
+/// Bytes of stacks that wait to be walked at the most, so that a slow disk costs samples and not memory.
+const MOST_STACK_BYTES: usize = 16 << 20;
 
 enum Request {
     Process(ProcessKey, Arc<Process>),
@@ -58,6 +61,8 @@ pub(super) struct WalkedSample {
 #[derive(Debug)]
 pub struct TablesQueue {
     requests: SyncSender<Request>,
+    /// Bytes of stacks that wait.
+    waiting: Arc<AtomicUsize>,
     dropped: u64,
 }
 
@@ -79,7 +84,15 @@ impl TablesQueue {
 
     /// A sample is to be walked.
     pub(super) fn walk(&mut self, sample: Box<DeferredSample>, process: Arc<Process>) {
-        self.send(Request::Sample(sample, process));
+        let bytes = sample.stack.len();
+        if self.waiting.load(Ordering::Relaxed) + bytes > MOST_STACK_BYTES {
+            self.count_dropped();
+            return;
+        }
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if !self.send(Request::Sample(sample, process)) {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// The window of this number has ended: asks for the samples in it that were walked here.
@@ -92,16 +105,19 @@ impl TablesQueue {
         receiver
     }
 
-    fn send(&mut self, request: Request) {
+    fn send(&mut self, request: Request) -> bool {
         match self.requests.try_send(request) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                self.dropped += 1;
-                if self.dropped.is_power_of_two() {
-                    tracing::warn!("{} requests for unwind tables were dropped so far", self.dropped);
-                }
-            }
+            Ok(()) => return true,
+            Err(TrySendError::Full(_)) => self.count_dropped(),
             Err(TrySendError::Disconnected(_)) => tracing::debug!("the tables thread has ended"),
+        }
+        false
+    }
+
+    fn count_dropped(&mut self) {
+        self.dropped += 1;
+        if self.dropped.is_power_of_two() {
+            tracing::warn!("{} requests for unwind tables were dropped so far", self.dropped);
         }
     }
 }
@@ -121,9 +137,12 @@ impl TablesThread {
         tables: Tables<W, K>,
     ) -> io::Result<(Self, TablesQueue)> {
         let (requests, receiver) = sync_channel(QUEUE);
-        let thread =
-            std::thread::Builder::new().name("tables".to_owned()).spawn(move || run(tables, &receiver))?;
-        Ok((Self { thread }, TablesQueue { requests, dropped: 0 }))
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let walked = Arc::clone(&waiting);
+        let thread = std::thread::Builder::new()
+            .name("tables".to_owned())
+            .spawn(move || run(tables, &receiver, &walked))?;
+        Ok((Self { thread }, TablesQueue { requests, waiting, dropped: 0 }))
     }
 
     /// Waits for the end and says how full the tables were.
@@ -135,14 +154,21 @@ impl TablesThread {
     }
 }
 
-fn run<W: Words, K: Kernel>(mut tables: Tables<W, K>, requests: &Receiver<Request>) -> Figures {
+fn run<W: Words, K: Kernel>(
+    mut tables: Tables<W, K>,
+    requests: &Receiver<Request>,
+    waiting: &AtomicUsize,
+) -> Figures {
     let mut walked: Vec<WalkedSample> = Vec::new();
     while let Ok(request) = requests.recv() {
         match request {
             Request::Process(key, process) => tables.set_process(key, &process),
             Request::Gone(key) => tables.remove_process(&key),
             Request::Page(wanted) => tables.page_wanted(wanted.directory, wanted.page),
-            Request::Sample(sample, process) => walked.push(walk(&mut tables, &sample, process)),
+            Request::Sample(sample, process) => {
+                walked.push(walk(&mut tables, &sample, process));
+                waiting.fetch_sub(sample.stack.len(), Ordering::Relaxed);
+            }
             Request::EndWindow(epoch, reply) => {
                 let (now, later) = std::mem::take(&mut walked).into_iter().partition(|w| w.epoch <= epoch);
                 walked = later;
