@@ -198,10 +198,13 @@ impl Summary {
         let samples = self.samples();
         let share =
             if samples == 0 { 0.0 } else { 100.0 * self.kind(Kind::Complete) as f64 / samples as f64 };
+        // What the machine delivered late was never a sample.
+        let missed = self.outcomes[Outcome::Missed as usize];
+        let late = if missed == 0 { String::new() } else { format!(", {missed} ticks missed") };
         format!(
-            "{table}\n{samples} samples of {} processes, {share:.1}% with complete stacks, {} lost; wrote {}\n",
+            "{table}\n{samples} samples of {} processes, {share:.1}% with complete stacks, {} lost{late}; wrote {}\n",
             self.processes,
-            self.kind(Kind::SampleLost),
+            self.kind(Kind::SampleLost) - missed,
             self.target.display(),
         )
     }
