@@ -108,7 +108,7 @@ impl Drain {
         let mut totals = [0_u64; OUTCOMES];
         let mut messages_lost = 0;
         for state in bytes.chunks_exact(size_of::<CpuState>().next_multiple_of(8)) {
-            // The counters of both banks come first, then the lost announcements.
+            // The counters of both banks come first, then the lost messages.
             for (total, value) in totals.iter_mut().zip(words(state).skip(bank * OUTCOMES)) {
                 *total += value;
             }

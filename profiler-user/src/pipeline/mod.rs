@@ -1,4 +1,4 @@
-//! Joins the stages: announcements and windows from the capture, processes, names, profiles, a sink.
+//! Joins the stages: messages and windows from the capture, processes, names, profiles, a sink.
 //!
 //! Four threads: the capturing one, which only drains; the collecting one, which looks at processes the moment they
 //! are announced; the one that builds unwind tables; and the naming one, which may take its time. The queues between them hold two windows each: where
