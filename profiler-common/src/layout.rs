@@ -150,12 +150,27 @@ pub struct Deferred<const STACK: usize> {
     pub is_return: u64,
     /// Number of kernel frames.
     pub kernel_frames: u64,
-    /// Bytes of the stack that could be read, from the stack pointer on.
+    /// Which stacks there are.
+    pub stacks: Stacks,
+    /// Bytes of both stacks that could be read.
     pub stack_bytes: u64,
     /// The kernel frames.
     pub kernel: [u64; MAX_KERNEL_FRAMES],
-    /// The stack from the stack pointer on.
+    /// The alternate stack, if the thread is on one, and the ordinary stack behind it.
     pub stack: [u8; STACK],
+}
+
+/// The stacks of a thread. A signal handler may run on an alternate stack (sigaltstack(2)); what it interrupted lies on the
+/// ordinary one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stacks {
+    /// Address in the alternate stack from which on it is copied.
+    pub alternate: u64,
+    /// Bytes from there to its end, a multiple of [`DEFERRED_PART`]; 0 where the thread is on its ordinary stack.
+    pub alternate_bytes: u64,
+    /// Stack pointer of the ordinary stack.
+    pub ordinary: u64,
 }
 
 /// What each CPU keeps between and during ticks. One element per CPU.
@@ -180,8 +195,11 @@ pub struct CpuState {
     pub process: ProcessKey,
     /// State of the walk under way.
     pub walk: Walk,
-    /// General registers of the frame at hand by DWARF number; valid where [`Walk::interrupted`] is 1.
-    pub registers: [u64; 16],
+    /// General registers by DWARF number: those of the first frame, and behind them those of the frame that a signal
+    /// interrupted last.
+    pub registers: [u64; 32],
+    /// What [`Deferred::stacks`] becomes.
+    pub stacks: Stacks,
     /// Where the registers of interrupted code are read to.
     pub context: [u64; SIGNAL_WORDS],
     /// Where the stack is put together.
@@ -194,7 +212,7 @@ pub mod defer {
     pub const POSSIBLE: u64 = 0;
     /// It is to be.
     pub const WANTED: u64 = 1;
-    /// It may not: there was no room, or the registers that the walk began with are gone.
+    /// It may not: there was no room.
     pub const IMPOSSIBLE: u64 = 2;
 }
 
@@ -211,6 +229,8 @@ pub struct Walk {
     pub fp: u64,
     /// 1 where the frame was interrupted: all its registers are known.
     pub interrupted: u64,
+    /// Index of the registers of the last interrupted frame in [`CpuState::registers`]: 0 or 16.
+    pub registers_at: u64,
     /// 1 where `pc` is a return address, else it is that of an instruction to come.
     pub is_return: u64,
     /// 1 while there is another frame.
@@ -271,6 +291,10 @@ pub struct TaskLayout {
     pub start_boottime: u32,
     /// `self_exec_id`.
     pub self_exec_id: u32,
+    /// `sas_ss_sp`.
+    pub sas_ss_sp: u32,
+    /// `sas_ss_size`.
+    pub sas_ss_size: u32,
     /// Where the user registers lie above `stack`; measured, because no type information holds it.
     pub user_registers: u32,
 }

@@ -4,7 +4,7 @@
 //! in the kernel. They are copied out with the memory of their stacks, so that they end as complete as all others.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_probe_read_user, bpf_probe_read_user_buf},
+    helpers::{bpf_get_current_comm, bpf_probe_read_user_buf},
     macros::perf_event,
     programs::PerfEventContext,
 };
@@ -15,8 +15,9 @@ use profiler_common::{
 };
 
 use crate::{
-    maps, sample,
-    walk::{masked, restart, reveal},
+    arch, maps, sample,
+    task::Task,
+    walk::{hide, masked, read_user, restart, reveal},
 };
 
 /// Copies a sample out, or goes back to walking it by frame pointers where there is no room.
@@ -28,10 +29,10 @@ pub fn on_defer(ctx: PerfEventContext) -> u32 {
     // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
     let state = unsafe { &mut *state };
     if state.deferred < MAX_DEFERRED {
-        let sp = state.registers[7];
-        let deferred = if !is_readable(sp.wrapping_add(SMALL as u64)) {
+        find_stacks(state);
+        let deferred = if fits(SMALL, state) {
             copy_out::<SMALL>(state)
-        } else if !is_readable(sp.wrapping_add(MEDIUM as u64)) {
+        } else if fits(MEDIUM, state) {
             copy_out::<MEDIUM>(state)
         } else {
             copy_out::<LARGE>(state)
@@ -50,11 +51,35 @@ const SMALL: usize = DEFERRED_STACKS[0];
 const MEDIUM: usize = DEFERRED_STACKS[1];
 const LARGE: usize = DEFERRED_STACKS[2];
 
-/// Whether there is memory at an address.
+/// Finds which stacks the thread has: a handler on an alternate stack has interrupted what is on the ordinary one.
 #[inline(always)]
-fn is_readable(address: u64) -> bool {
-    // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
-    unsafe { bpf_probe_read_user(address as *const u8) }.is_ok()
+fn find_stacks(state: &mut CpuState) {
+    const PART: u64 = DEFERRED_PART as u64;
+    let sp = state.registers[7];
+    hide(&mut state.stacks.alternate_bytes, 0);
+    hide(&mut state.stacks.ordinary, sp);
+    let (start, size) = Task::current().alternate_stack();
+    if sp.wrapping_sub(start) >= size {
+        return;
+    }
+    arch::find_interrupted_sp(start, size, &mut state.stacks.ordinary);
+    if reveal(&state.stacks.ordinary) == 0 {
+        hide(&mut state.stacks.ordinary, sp);
+        return;
+    }
+    let end = start.wrapping_add(size);
+    // Up to its very end: what is behind it may be no memory.
+    let bytes = end.wrapping_sub(sp).wrapping_add(PART - 1) & !(PART - 1);
+    hide(&mut state.stacks.alternate, end.wrapping_sub(bytes));
+    hide(&mut state.stacks.alternate_bytes, bytes);
+}
+
+/// Whether so many bytes hold the stacks: there is no memory behind them.
+#[inline(always)]
+fn fits(bytes: usize, state: &CpuState) -> bool {
+    let alternate = reveal(&state.stacks.alternate_bytes);
+    let end = reveal(&state.stacks.ordinary).wrapping_add(bytes as u64).wrapping_sub(alternate);
+    alternate <= bytes as u64 && read_user::<u8>(end).is_none()
 }
 
 /// Copies the sample out with so much of its stack; `false` where the ring buffer has no room.
@@ -77,21 +102,29 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
     deferred.epoch = state.epoch;
     let kernel_frames = reveal(&state.walk.kernel_frames);
     deferred.pc = state.words[masked(1 + kernel_frames)];
-    deferred.registers = state.registers;
+    for index in 0..16 {
+        deferred.registers[index] = state.registers[index];
+    }
     deferred.is_return = reveal(&state.walk.leaf_is_return);
     deferred.kernel_frames = kernel_frames;
     for index in 0..MAX_KERNEL_FRAMES {
         deferred.kernel[index] = state.words[1 + index];
     }
-    let sp = state.registers[7];
+    deferred.stacks = state.stacks;
     let mut bytes = 0;
     for part in 0..STACK / DEFERRED_PART {
         let start = part * DEFERRED_PART;
         let Some(target) = deferred.stack.get_mut(start..start + DEFERRED_PART) else {
             break;
         };
+        let behind = (start as u64).wrapping_sub(reveal(&state.stacks.alternate_bytes));
+        let address = if (behind as i64) < 0 {
+            reveal(&state.stacks.alternate).wrapping_add(start as u64)
+        } else {
+            reveal(&state.stacks.ordinary).wrapping_add(behind)
+        };
         // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
-        if unsafe { bpf_probe_read_user_buf(sp.wrapping_add(start as u64) as *const u8, target) }.is_err() {
+        if unsafe { bpf_probe_read_user_buf(address as *const u8, target) }.is_err() {
             break;
         }
         bytes = start + DEFERRED_PART;

@@ -130,6 +130,12 @@ pub static TASK_START_BOOTTIME: Global<u32> = Global::new(0);
 /// `task_struct.self_exec_id`.
 #[unsafe(no_mangle)]
 pub static TASK_SELF_EXEC_ID: Global<u32> = Global::new(0);
+/// `task_struct.sas_ss_sp`.
+#[unsafe(no_mangle)]
+pub static TASK_SAS_SS_SP: Global<u32> = Global::new(0);
+/// `task_struct.sas_ss_size`.
+#[unsafe(no_mangle)]
+pub static TASK_SAS_SS_SIZE: Global<u32> = Global::new(0);
 /// Where the user registers lie above `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static USER_REGISTERS: Global<u32> = Global::new(0);

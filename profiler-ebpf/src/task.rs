@@ -84,6 +84,13 @@ impl Task {
         self.read(maps::TASK_STACK.load())
     }
 
+    /// The thread's alternate stack for signal handlers: its first address and its size, zeros where there is none.
+    #[inline(always)]
+    pub fn alternate_stack(self) -> (u64, u64) {
+        let start = self.read(maps::TASK_SAS_SS_SP.load()).unwrap_or(0);
+        (start, self.read(maps::TASK_SAS_SS_SIZE.load()).unwrap_or(0))
+    }
+
     /// The registers that the task entered the kernel with from user mode.
     #[inline(always)]
     pub fn user_registers(self) -> Option<pt_regs> {

@@ -115,7 +115,7 @@ fn begin_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) {
         && let Some(regs) = task.user_registers()
         && arch::in_user_mode(&regs)
     {
-        walk::begin(&regs, arch::in_system_call(&regs), state);
+        walk::begin(&regs, arch::is_behind_system_call(&regs), state);
     }
 }
 

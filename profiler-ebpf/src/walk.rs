@@ -39,20 +39,27 @@ pub struct UserMemory;
 impl Memory for UserMemory {
     #[inline(always)]
     fn read_word(&self, address: u64) -> Option<u64> {
-        // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
-        unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+        read_user(address)
     }
 
     #[inline(always)]
     fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
-        // SAFETY: as above.
-        unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+        read_user(address)
     }
+}
+
+/// Reads user memory; `None` where there is none, or it is not at hand.
+#[inline(always)]
+pub fn read_user<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
 
 /// The general registers of the last interrupted frame; `known` in that frame itself.
 struct Interrupted<'a> {
-    registers: &'a [u64; 16],
+    registers: &'a [u64; 32],
+    /// Where they begin: 0 or 16.
+    at: u64,
     known: bool,
 }
 
@@ -60,7 +67,7 @@ impl RegisterFile for Interrupted<'_> {
     #[inline(always)]
     fn get(&self, register: u8) -> Option<u64> {
         if self.known || is_scratch(register) {
-            Some(self.registers[usize::from(register & 15)])
+            Some(self.registers[(self.at & 16) as usize + usize::from(register & 15)])
         } else {
             None
         }
@@ -125,6 +132,7 @@ pub fn begin(regs: &pt_regs, is_return: bool, state: &mut CpuState) {
         return;
     }
     arch::copy_registers(regs, &mut state.registers);
+    hide(&mut state.walk.registers_at, 0);
     let registers = arch::registers(regs);
     go_to(state, registers);
     keep(state, registers.pc);
@@ -232,6 +240,7 @@ fn frame(state: &mut CpuState) -> bool {
                     Found::Rule(rule) => {
                         let file = Interrupted {
                             registers: &state.registers,
+                            at: reveal(&state.walk.registers_at),
                             known: reveal(&state.walk.interrupted) != 0,
                         };
                         match step(rule, registers, &file, &UserMemory) {
@@ -280,7 +289,7 @@ fn frame(state: &mut CpuState) -> bool {
             };
             if read.is_ok() {
                 let interrupted = arch::copy_context(&state.context, &mut state.registers);
-                hide(&mut state.walk.defer, defer::IMPOSSIBLE);
+                hide(&mut state.walk.registers_at, 16);
                 hide(&mut state.walk.interrupted, 1);
                 hide(&mut state.walk.is_return, 0);
                 // Neither the address that a handler returns to nor the interrupted one is behind a call. One is added,
@@ -331,6 +340,7 @@ pub fn restart(state: &mut CpuState) {
     hide(&mut state.walk.fp, state.registers[6]);
     hide(&mut state.walk.user_frames, 1);
     hide(&mut state.walk.interrupted, 1);
+    hide(&mut state.walk.registers_at, 0);
     hide(&mut state.walk.is_return, reveal(&state.walk.leaf_is_return));
     hide(&mut state.walk.defer, defer::IMPOSSIBLE);
 }

@@ -1,19 +1,35 @@
 //! Recordings as most tests of stacks make them.
 
-use crate::pprof::Pprof;
+use crate::pprof::{Pprof, samples};
 use crate::profiler::Profiler;
 use crate::session::Session;
-use crate::shape::name_libc;
+use crate::shape::{LEAST_SAMPLES, is_user, name_libc};
 use crate::target::Target;
 
-/// Records running programs for some seconds, at 499 Hz.
+/// Recordings of the same targets at the most, until there are enough samples of each.
+const ATTEMPTS: u32 = 4;
+
+/// Records running programs at 499 Hz, for so long and, where other work on the machine leaves one of them too little time
+/// for [`LEAST_SAMPLES`], again.
 pub fn of_targets(session: &Session, targets: &[&Target], duration: &str) -> Pprof {
     let mut args = ["record", "-F", "499", "-o", "x.pb.gz", "-d", duration].map(str::to_owned).to_vec();
     for target in targets {
         args.extend(["-p".to_owned(), target.pid_label()]);
     }
-    Profiler::new(session.folder(), args).run().assert_success();
-    let mut profile = Pprof::read(&session.path("x.pb.gz"));
+    let record = || {
+        Profiler::new(session.folder(), &args).run().assert_success();
+        Pprof::read(&session.path("x.pb.gz"))
+    };
+    let mut profile = record();
+    let is_short = |profile: &Pprof, target: &&Target| {
+        samples(profile.of_pid(target.pid()).into_iter().filter(|stack| is_user(stack))) < LEAST_SAMPLES
+    };
+    for _ in 1..ATTEMPTS {
+        if !targets.iter().any(|target| is_short(&profile, target)) {
+            break;
+        }
+        profile.stacks.extend(record().stacks);
+    }
     name_libc(&mut profile);
     profile
 }

@@ -1,9 +1,10 @@
 //! Stacks of programs in C that keep no frame pointers: complete, and exactly right from the leaf to `_start`.
 
 use profiler_tests::chain::Chain;
+use profiler_tests::pprof::samples;
 use profiler_tests::shape::{assert_all, check, name_by};
 use profiler_tests::split::Split;
-use profiler_tests::{Bare, Program, Session, Shape, Target, elf, recording};
+use profiler_tests::{Bare, Program, Session, Shape, Stack, Target, elf, recording};
 
 /// The chain in C down to `_start`.
 fn chain() -> Shape {
@@ -135,6 +136,10 @@ fn check_signals(mode: &str, signalled: impl Fn(Shape) -> Shape) {
     .map(below);
     let stacks = profile.of_pid(target.pid());
     assert_all([check(mode, &stacks, &shapes)]);
+    // The first samples come before any rule, and are walked in user space: both stacks have to be there.
+    let unreadable = |s: &&Stack| s.frames.iter().any(|f| f.name == "[incomplete: unreadable_memory]");
+    let cut = samples(stacks.iter().copied().filter(unreadable));
+    assert_eq!(cut, 0, "samples whose stack could not be read");
     let handled = stacks.iter().filter(|s| s.has("handler_leaf")).map(|s| s.samples).sum::<i64>();
     assert!(handled > 100, "samples in the handler: {handled}");
 }

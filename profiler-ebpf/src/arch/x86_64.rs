@@ -3,6 +3,8 @@
 use aya_ebpf::bindings::pt_regs;
 use profiler_common::unwind::{Registers, SIGNAL_WORDS};
 
+use crate::walk::{hide, read_user};
+
 /// Code segment of 32-bit user code (__USER32_CS, arch/x86/include/asm/segment.h).
 const USER32_CS: u64 = 0x23;
 
@@ -18,11 +20,17 @@ pub fn is_32bit(regs: &pt_regs) -> bool {
     regs.cs == USER32_CS
 }
 
-/// Whether the thread entered the kernel by a system call: only then orig_rax holds a number that is not negative
-/// (arch/x86/entry/calling.h and entry_64.S set it to -1 or below for exceptions and interrupts).
+/// Whether the thread entered the kernel by a system call and goes on behind it.
+///
+/// Only in a system call orig_rax holds a number that is not negative (arch/x86/entry/calling.h and entry_64.S set it to
+/// -1 or below for exceptions and interrupts). At its end pc may have been moved already, to a signal's handler or back
+/// to the instruction that makes the call again; then it differs from rcx, where `syscall` leaves the address behind it.
+/// On machines with FRED it need not, but there is `syscall` (0f 05) before pc all the same.
 #[inline(always)]
-pub fn in_system_call(regs: &pt_regs) -> bool {
+pub fn is_behind_system_call(regs: &pt_regs) -> bool {
+    const SYSCALL: u16 = 0x050f;
     (regs.orig_rax as i64) >= 0
+        && (regs.rcx == regs.rip || read_user::<u16>(regs.rip.wrapping_sub(2)) == Some(SYSCALL))
 }
 
 /// The registers that unwinding starts from.
@@ -40,7 +48,7 @@ pub fn is_bpf_call(regs: &pt_regs, attr: u64) -> bool {
 /// Copies the general registers in the order of their DWARF numbers (System V ABI AMD64, figure 3.36). Field by field,
 /// because a program's context may only be read so.
 #[inline(always)]
-pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 16]) {
+pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 32]) {
     to[0] = regs.rax;
     to[1] = regs.rdx;
     to[2] = regs.rcx;
@@ -59,22 +67,52 @@ pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 16]) {
     to[15] = regs.r15;
 }
 
-/// Copies the general registers from a signal's context, and gives those that unwinding goes on from. The context's order
-/// is that of struct sigcontext_64 (arch/x86/include/uapi/asm/sigcontext.h).
+/// Copies the general registers from a signal's context, behind those of the first frame, and gives those that unwinding
+/// goes on from. The context's order is that of struct sigcontext_64 (arch/x86/include/uapi/asm/sigcontext.h).
 #[inline(always)]
-pub fn copy_context(context: &[u64; SIGNAL_WORDS], to: &mut [u64; 16]) -> Registers {
+pub fn copy_context(context: &[u64; SIGNAL_WORDS], to: &mut [u64; 32]) -> Registers {
     let mut index = 0;
     while index < 8 {
-        to[8 + index] = context[index];
+        to[24 + index] = context[index];
         index += 1;
     }
-    to[5] = context[8];
-    to[4] = context[9];
-    to[6] = context[10];
-    to[3] = context[11];
-    to[1] = context[12];
-    to[0] = context[13];
-    to[2] = context[14];
-    to[7] = context[15];
+    to[21] = context[8];
+    to[20] = context[9];
+    to[22] = context[10];
+    to[19] = context[11];
+    to[17] = context[12];
+    to[16] = context[13];
+    to[18] = context[14];
+    to[23] = context[15];
     Registers { pc: context[16], sp: context[15], fp: context[10] }
+}
+
+/// How far above the alternate stack's address (`uc_stack.ss_sp`) in a signal's frame the interrupted code's stack pointer
+/// lies: struct ucontext_x86_64 and struct sigcontext_64 (arch/x86/include/uapi/asm).
+const SP_ABOVE_STACK: u64 = 144;
+/// Bytes below the end of an alternate stack in which a signal's frame begins: the frame, and the state of the floating
+/// point unit, of which AMX's eight tiles are the most (11 KiB).
+const SIGNAL_FRAME: u64 = 16 << 10;
+
+/// Looks for the frame of the signal that made a thread change to its alternate stack, which is the first one in it, and
+/// puts the interrupted code's stack pointer in `found`; 0 where there is none.
+///
+/// Without knowing how code is unwound, the frame is known by what the kernel puts in it: the alternate stack's own address
+/// and size (`unsafe_save_altstack`, kernel/signal.c). The floating point unit's state is aligned by 64
+/// (`fpu__alloc_mathframe`), the frame of 440 bytes below it by 16, less 8 (`get_sigframe`, arch/x86/kernel/signal.c), and
+/// the alternate stack's address is at 24 in the frame: so it lies 16 behind a multiple of 64.
+#[inline(always)]
+pub fn find_interrupted_sp(start: u64, size: u64, found: &mut u64) {
+    hide(found, 0);
+    let mut address = (start.wrapping_add(size) & !63).wrapping_sub(64 - 16);
+    for _ in 0..SIGNAL_FRAME / 64 {
+        if let Some([sp, _, bytes]) = read_user::<[u64; 3]>(address)
+            && sp == start
+            && bytes == size
+        {
+            hide(found, read_user(address.wrapping_add(SP_ABOVE_STACK)).unwrap_or(0));
+            return;
+        }
+        address = address.wrapping_sub(64);
+    }
 }

@@ -30,6 +30,8 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         group_leader: offset("group_leader", "task_struct.group_leader")?,
         start_boottime: offset("start_boottime", "task_struct.start_boottime")?,
         self_exec_id: offset("self_exec_id", "task_struct.self_exec_id")?,
+        sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
+        sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
         user_registers: 0,
     })
 }

@@ -216,6 +216,8 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .override_global("TASK_GROUP_LEADER", &layout.group_leader, true)
         .override_global("TASK_START_BOOTTIME", &layout.start_boottime, true)
         .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
+        .override_global("TASK_SAS_SS_SP", &layout.sas_ss_sp, true)
+        .override_global("TASK_SAS_SS_SIZE", &layout.sas_ss_size, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
 }

@@ -3,7 +3,8 @@
 use std::mem::offset_of;
 
 use profiler_common::layout::{
-    DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name, PageWanted, ProcessInfo, ProcessKey, UnknownPc,
+    DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name, PageWanted, ProcessInfo, ProcessKey, Stacks,
+    UnknownPc,
 };
 
 /// One message; they are told apart by their length.
@@ -36,8 +37,20 @@ pub struct DeferredSample {
     pub is_return: bool,
     /// The kernel frames.
     pub kernel: Vec<u64>,
-    /// Memory from the stack pointer on.
+    /// Which stacks there are.
+    pub places: Stacks,
+    /// Their memory: the alternate stack's, and the ordinary one's behind it.
     pub stack: Vec<u8>,
+}
+
+impl DeferredSample {
+    /// The alternate and the ordinary stack: where the copy of each begins, and what is there.
+    #[must_use]
+    pub fn stacks(&self) -> [(u64, &[u8]); 2] {
+        let border = usize::try_from(self.places.alternate_bytes).unwrap_or(usize::MAX);
+        let (alternate, ordinary) = self.stack.split_at(border.min(self.stack.len()));
+        [(self.places.alternate, alternate), (self.places.ordinary, ordinary)]
+    }
 }
 
 impl Message {
@@ -76,6 +89,12 @@ fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
     let kernel = bytes.get(offset_of!(Deferred<8>, kernel)..STACK_AT)?.as_chunks().0;
     let kernel = kernel.get(..length(offset_of!(Deferred<8>, kernel_frames))?)?;
     let stack = bytes.get(STACK_AT..)?;
+    let place = |field: usize| word(offset_of!(Deferred<8>, stacks) + field);
+    let places = Stacks {
+        alternate: place(offset_of!(Stacks, alternate))?,
+        alternate_bytes: place(offset_of!(Stacks, alternate_bytes))?,
+        ordinary: place(offset_of!(Stacks, ordinary))?,
+    };
     Some(DeferredSample {
         process,
         thread_name: bytes.get(offset_of!(Deferred<8>, thread_name)..)?.first_chunk().copied()?,
@@ -84,6 +103,7 @@ fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
         registers,
         is_return: word(offset_of!(Deferred<8>, is_return))? == 1,
         kernel: kernel.iter().copied().map(u64::from_ne_bytes).collect(),
+        places,
         stack: stack.get(..length(offset_of!(Deferred<8>, stack_bytes))?)?.to_vec(),
     })
 }
@@ -121,6 +141,7 @@ mod tests {
         let mut set = |at: usize, value: u64| bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
         set(offset_of!(Deferred<8>, pc), 0x1234);
         set(offset_of!(Deferred<8>, registers) + 7 * 8, 0x7000);
+        set(offset_of!(Deferred<8>, stacks) + offset_of!(Stacks, ordinary), 0x7000);
         set(offset_of!(Deferred<8>, kernel_frames), 1);
         set(offset_of!(Deferred<8>, kernel), 0xffff);
         set(offset_of!(Deferred<8>, stack_bytes), 256);
@@ -130,6 +151,13 @@ mod tests {
             (sample.kernel.as_slice(), sample.stack.len(), sample.is_return),
             (&[0xffff][..], 256, false)
         );
+        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0, 0), (0x7000, 256)]);
+        let places = Stacks { alternate: 0x9000, alternate_bytes: 200, ordinary: 0x7000 };
+        let sample = DeferredSample { places, ..*sample };
+        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0x9000, 200), (0x7000, 56)]);
+        let places = Stacks { alternate_bytes: 300, ..places };
+        let sample = DeferredSample { places, ..sample };
+        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0x9000, 256), (0x7000, 0)]);
         // More than there can be.
         bytes[offset_of!(Deferred<8>, stack_bytes) + 3] = 1;
         assert_eq!(Message::parse(&bytes), None);

@@ -23,7 +23,7 @@ use crate::{
     process::Process,
     unwind::{
         Figures, Kernel, Tables, Words,
-        walk::{StackMemory, Start},
+        walk::{Parts, StackMemory, Start},
     },
 };
 
@@ -188,7 +188,7 @@ fn walk<W: Words, K: Kernel>(
     image: Arc<Process>,
 ) -> WalkedSample {
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
-    let memory = StackMemory { start: sample.registers[7], bytes: &sample.stack };
+    let memory = Parts(sample.stacks().map(|(start, bytes)| StackMemory { start, bytes }));
     let (user, mut outcome) = tables.walk(start, &memory, &image);
     if image.mappings.is_empty() {
         outcome = Outcome::NewProcess;

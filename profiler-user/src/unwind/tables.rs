@@ -9,6 +9,7 @@ use profiler_common::{
     layout::ProcessKey,
     outcome::Outcome,
     unwind::{
+        Memory,
         pool::{DirectoryHeader, MAX_MAPPINGS, MappingEntry, PageEntry, ProcessTable, how},
         rule::{PAGE_SHIFT, Rule},
     },
@@ -18,7 +19,7 @@ use super::{
     Table,
     extents::Extent,
     memory::{Pool, Rules, Words},
-    walk::{Lookup, StackMemory, Start, walk},
+    walk::{Lookup, Start, walk},
 };
 use crate::process::{Area, Mapping, Object, Process};
 
@@ -188,7 +189,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
 
     /// Walks a stack from a copy of its memory, by the tables that the kernel side has by now. Addresses and outcome are as
     /// the kernel side's.
-    pub fn walk(&mut self, start: Start, memory: &StackMemory<'_>, process: &Process) -> (Vec<u64>, Outcome) {
+    pub fn walk(&mut self, start: Start, memory: &impl Memory, process: &Process) -> (Vec<u64>, Outcome) {
         walk(start, memory, |pc| self.lookup(process, pc))
     }
 

@@ -54,6 +54,20 @@ impl Memory for StackMemory<'_> {
     }
 }
 
+/// Memory in parts, none of which a value lies across.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a, const N: usize>(pub [StackMemory<'a>; N]);
+
+impl<const N: usize> Memory for Parts<'_, N> {
+    fn read_word(&self, address: u64) -> Option<u64> {
+        self.0.iter().find_map(|memory| memory.read_word(address))
+    }
+
+    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+        self.0.iter().find_map(|memory| memory.read_pair(address))
+    }
+}
+
 /// The general registers of the last interrupted frame; `known` in that frame itself.
 struct Interrupted {
     registers: [u64; 16],
@@ -226,6 +240,16 @@ mod tests {
         });
         assert_eq!(outcome, Outcome::Complete);
         assert_eq!(addresses, [0x4000, 0x5002, 0x7001, 0x8000]);
+    }
+
+    #[test]
+    fn memory_in_two_parts_is_not_read_across_their_border() {
+        let (low, high) = (words(&[1, 2]), words(&[3]));
+        let memory =
+            Parts([StackMemory { start: 0x1000, bytes: &low }, StackMemory { start: 0x1010, bytes: &high }]);
+        assert_eq!(memory.read_pair(0x1000), Some([1, 2]));
+        assert_eq!(memory.read_word(0x1010), Some(3));
+        assert_eq!((memory.read_word(0x100c), memory.read_pair(0x1008)), (None, None));
     }
 
     #[test]
