@@ -1,8 +1,10 @@
 //! How a stack lies in the stack arena.
 //!
 //! The arena is an array of [chunks](Chunk). A stack takes as many chunks in a row as it needs: one header word, the
-//! kernel frames and then the user frames, each leaf first, and zeros up to the end of the last chunk. Variable size
-//! is what makes the arena small: a fixed slot for the deepest stack would be thirty times the size of a typical one.
+//! kernel frames and then the user frames, each leaf first. Variable size is what makes the arena small: a fixed slot for the deepest stack would be thirty times the size of a typical one.
+//!
+//! To the kernel the arena is an array of [blocks](Block), for a stack to be copied there as a whole: what is written at
+//! once has to lie in one element. So a stack does not begin so late in a block that the longest of its kind would not fit.
 
 use crate::outcome::Outcome;
 
@@ -20,8 +22,21 @@ pub const MAX_WORDS: usize = 2048;
 const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES <= MAX_CHUNKS * CHUNK_WORDS);
 const _: () = assert!((MAX_CHUNKS + 1) * CHUNK_WORDS <= MAX_WORDS);
 
-/// One element of the stack arena; 64 bytes, a cache line.
-pub type Chunk = [u64; CHUNK_WORDS];
+/// Chunks in a block: 64 KiB.
+pub const BLOCK_CHUNKS: u64 = 1024;
+/// Stacks of up to so many chunks, nearly all, may begin anywhere but in the last so many chunks of a block.
+pub const SHORT_CHUNKS: u64 = 32;
+
+/// One element of the arena.
+pub type Block = [u64; BLOCK_CHUNKS as usize * CHUNK_WORDS];
+
+/// Where a stack of so many chunks goes if `next` is the first free chunk.
+#[inline(always)]
+#[must_use]
+pub const fn place(next: u64, chunks: u64) -> u64 {
+    let longest = if chunks <= SHORT_CHUNKS { SHORT_CHUNKS } else { MAX_CHUNKS as u64 };
+    if next % BLOCK_CHUNKS > BLOCK_CHUNKS - longest { (next / BLOCK_CHUNKS + 1) * BLOCK_CHUNKS } else { next }
+}
 
 /// The first word of a stack: how many frames follow and how the walk ended.
 ///
@@ -36,11 +51,18 @@ impl Header {
     #[inline(always)]
     #[must_use]
     pub const fn new(kernel_frames: u64, user_frames: u64, outcome: Outcome, leaf_is_return: bool) -> Self {
+        Self::pack(kernel_frames, user_frames, outcome as u64, leaf_is_return as u64)
+    }
+
+    /// Likewise, from numbers: the outcome's index, and 1 where the first user address is a return address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(kernel_frames: u64, user_frames: u64, outcome: u64, leaf_is_return: u64) -> Self {
         Self(
             (kernel_frames & 0xff)
                 | (user_frames & 0xffff) << 8
-                | (outcome as u64) << 24
-                | (leaf_is_return as u64) << 32,
+                | (outcome & 0xff) << 24
+                | (leaf_is_return & 1) << 32,
         )
     }
 
@@ -89,6 +111,13 @@ impl StackRef {
         Self(NO_STACK | outcome as u32)
     }
 
+    /// The index of the outcome that left the sample without a stack; `None` where it has one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn outcome_index(self) -> Option<u8> {
+        if self.0 < NO_STACK { None } else { Some(self.0 as u8) }
+    }
+
     /// The index of the first chunk, or the outcome that left the sample without a stack.
     ///
     /// # Errors
@@ -117,6 +146,17 @@ mod tests {
         assert_eq!(header.outcome(), Some(Outcome::LostChain));
         assert!(header.leaf_is_return());
         assert!(!Header::new(0, 1, Outcome::Complete, false).leaf_is_return());
+    }
+
+    #[test]
+    fn a_stack_lies_in_one_block() {
+        for chunks in 1..=MAX_CHUNKS as u64 {
+            for next in 0..3 * BLOCK_CHUNKS {
+                let place = place(next, chunks);
+                assert!(place >= next && place - next < MAX_CHUNKS as u64);
+                assert_eq!(place / BLOCK_CHUNKS, (place + chunks - 1) / BLOCK_CHUNKS, "{chunks} from {next}");
+            }
+        }
     }
 
     #[test]

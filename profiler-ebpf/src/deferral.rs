@@ -4,7 +4,7 @@
 //! in the kernel. They are copied out with the memory of their stacks, so that they end as complete as all others.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_probe_read_user_buf},
+    helpers::{bpf_get_current_comm, generated::bpf_probe_read_user},
     macros::perf_event,
     programs::PerfEventContext,
 };
@@ -111,23 +111,33 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
         deferred.kernel[index] = state.words[1 + index];
     }
     deferred.stacks = state.stacks;
-    let mut bytes = 0;
-    for part in 0..STACK / DEFERRED_PART {
-        let start = part * DEFERRED_PART;
-        let Some(target) = deferred.stack.get_mut(start..start + DEFERRED_PART) else {
-            break;
-        };
-        let behind = (start as u64).wrapping_sub(reveal(&state.stacks.alternate_bytes));
-        let address = if (behind as i64) < 0 {
-            reveal(&state.stacks.alternate).wrapping_add(start as u64)
-        } else {
-            reveal(&state.stacks.ordinary).wrapping_add(behind)
-        };
-        // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
-        if unsafe { bpf_probe_read_user_buf(address as *const u8, target) }.is_err() {
-            break;
-        }
-        bytes = start + DEFERRED_PART;
+    let alternate = reveal(&state.stacks.alternate_bytes);
+    hide(&mut deferred.stack_bytes, 0);
+    if alternate != 0 && read_into(&mut deferred.stack, 0, alternate, reveal(&state.stacks.alternate)) {
+        hide(&mut deferred.stack_bytes, alternate);
     }
-    deferred.stack_bytes = bytes as u64;
+    // The most that can be read: what is readable has an end, and the size that is tried is halved until it is found.
+    let mut size = STACK as u64 / 2;
+    while size >= DEFERRED_PART as u64 {
+        let bytes = reveal(&deferred.stack_bytes);
+        let from = reveal(&state.stacks.ordinary).wrapping_add(bytes).wrapping_sub(alternate);
+        if bytes >= alternate && read_into(&mut deferred.stack, bytes, size, from) {
+            hide(&mut deferred.stack_bytes, bytes + size);
+        }
+        size /= 2;
+    }
+}
+
+/// Reads so much user memory to a place in the buffer. `false` where not all of it is there, or it does not fit.
+#[inline(always)]
+fn read_into<const STACK: usize>(buffer: &mut [u8; STACK], at: u64, bytes: u64, from: u64) -> bool {
+    // The verifier knows one of the two, and sees here what the other can be at the most.
+    if bytes > STACK as u64 || at > STACK as u64 - bytes {
+        return false;
+    }
+    // SAFETY: `at` and what follows lie in the buffer. The helper checks the address, does not sleep, and reports what it
+    // cannot read.
+    unsafe {
+        bpf_probe_read_user(buffer.as_mut_ptr().add(at as usize).cast(), bytes as u32, from as *const _) == 0
+    }
 }

@@ -1,17 +1,18 @@
 //! Interning stacks: from the scratch words to a reference into the arena.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, maps::HashMap};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel, maps::HashMap};
 use profiler_common::{
     hash,
     layout::{CpuState, StoredStack},
     outcome::Outcome,
-    stack::{CHUNK_WORDS, MAX_CHUNKS, MAX_WORDS, StackRef},
+    stack::{BLOCK_CHUNKS, Block, CHUNK_WORDS, MAX_CHUNKS, SHORT_CHUNKS, StackRef, place},
 };
 
 use crate::{maps, walk::reveal};
 
 /// How many places are tried for a stack whose hash is taken by another one.
 const ATTEMPTS: u64 = 4;
+const CHUNK_BYTES: u64 = (CHUNK_WORDS * size_of::<u64>()) as u64;
 
 /// Finds the stack in the scratch words in the arena, or puts it there.
 #[inline(always)]
@@ -37,17 +38,18 @@ pub fn intern(stacks: &HashMap<u64, StoredStack>, state: &mut CpuState, bank: u6
     }
     let per_cpu = u64::from(maps::CHUNKS_PER_CPU.load());
     let chunks = reveal(&state.walk.words).div_ceil(CHUNK_WORDS as u64);
-    if cpu >= maps::CPUS.load() || state.next_chunk + chunks > per_cpu {
+    let next = place(state.next_chunk, chunks);
+    if cpu >= maps::CPUS.load() || next + chunks > per_cpu {
         return StackRef::lost(Outcome::StackTableFull);
     }
     let part = bank * u64::from(maps::CPUS.load()) + u64::from(cpu);
-    let chunk = (part * per_cpu + state.next_chunk) as u32;
+    let chunk = (part * per_cpu + next) as u32;
     if !store(state, chunk) {
         return StackRef::lost(Outcome::StackTableFull);
     }
     let stack = StoredStack { check, chunk, reserved: 0 };
     if stacks.insert(key, stack, u64::from(BPF_NOEXIST)).is_ok() {
-        state.next_chunk += chunks;
+        state.next_chunk = next + chunks;
         return StackRef(chunk);
     }
     // Either the table is full, or another CPU was faster with this key: then its stack may be this one.
@@ -61,20 +63,30 @@ pub fn intern(stacks: &HashMap<u64, StoredStack>, state: &mut CpuState, bank: u6
 
 /// Copies the scratch words to the arena.
 #[inline(always)]
-fn store(state: &CpuState, place: u32) -> bool {
+fn store(state: &CpuState, chunk: u32) -> bool {
+    let Some(block) = maps::ARENA.get_ptr_mut(chunk / BLOCK_CHUNKS as u32) else {
+        return false;
+    };
     let words = reveal(&state.walk.words);
-    for chunk in 0..MAX_CHUNKS {
-        if (chunk * CHUNK_WORDS) as u64 >= words {
-            break;
-        }
-        let Some(target) = maps::ARENA.get_ptr_mut(place.wrapping_add(chunk as u32)) else {
-            return false;
-        };
-        for word in 0..CHUNK_WORDS {
-            // SAFETY: the map gave a pointer to a whole chunk. This part of the arena belongs to this CPU, whose
-            // ticks do not nest, and nobody reads the chunk before its place is published in the stack map.
-            unsafe { (*target)[word] = state.words[(chunk * CHUNK_WORDS + word) & (MAX_WORDS - 1)] };
-        }
+    let at = (u64::from(chunk) % BLOCK_CHUNKS) * CHUNK_BYTES;
+    // The verifier adds up the most that each can be.
+    if words <= SHORT_CHUNKS * CHUNK_WORDS as u64 {
+        copy(block, at, state, words, SHORT_CHUNKS)
+    } else {
+        copy(block, at, state, words, MAX_CHUNKS as u64)
     }
-    true
+}
+
+/// Copies so many words, `longest` chunks at the most, to `at` in a block, at least so much before its end.
+#[inline(always)]
+fn copy(block: *mut Block, at: u64, state: &CpuState, words: u64, longest: u64) -> bool {
+    let bytes = words * size_of::<u64>() as u64;
+    if at > (BLOCK_CHUNKS - longest) * CHUNK_BYTES || bytes > longest * CHUNK_BYTES {
+        return false;
+    }
+    // SAFETY: `at` lies in the block. This part of the arena belongs to this CPU, whose ticks do not nest, and nobody
+    // reads the block there before the place is published in the stack map.
+    let target = unsafe { block.cast::<u8>().add(at as usize) };
+    // SAFETY: from `at` on there are more than `bytes` bytes left, and the scratch words are as many; they are kernel memory.
+    unsafe { bpf_probe_read_kernel(target.cast(), bytes as u32, state.words.as_ptr().cast()) == 0 }
 }

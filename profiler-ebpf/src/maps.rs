@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     layout::{CpuState, ProcessInfo, ProcessKey, SampleKey, Selected, StoredStack},
-    stack::Chunk,
+    stack::Block,
     unwind::{
         pool::{Element, MAX_RULES, ProcessTable},
         rule::Rule,
@@ -45,7 +45,7 @@ pub static STACKS_1: HashMap<u64, StoredStack> = HashMap::with_max_entries(1, 0)
 
 /// The stacks themselves: two banks, each with one part per CPU, so that taking room needs no atomic operation.
 #[map]
-pub static ARENA: Array<Chunk> = Array::with_max_entries(1, MMAPABLE);
+pub static ARENA: Array<Block> = Array::with_max_entries(1, MMAPABLE);
 
 /// Processes that have been announced. Least recently sampled ones make room for new ones.
 #[map]

@@ -41,11 +41,12 @@ pub fn on_count(ctx: PerfEventContext) -> u32 {
     // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
     let state = unsafe { &mut *state };
     let epoch = state.epoch;
-    let mut outcome = walk::outcome(state);
-    if outcome == Outcome::Complete && walk::reveal(&state.walk.kernel_frames) >= MAX_KERNEL_FRAMES as u64 {
-        outcome = Outcome::KernelTooDeep;
+    if walk::reveal(&state.walk.outcome) == Outcome::Complete as u64
+        && walk::reveal(&state.walk.kernel_frames) >= MAX_KERNEL_FRAMES as u64
+    {
+        walk::hide(&mut state.walk.outcome, Outcome::KernelTooDeep as u64);
     }
-    walk::close(state, outcome);
+    walk::close(state);
     let thread_name = bpf_get_current_comm().unwrap_or_default();
     let (stacks, counts) =
         if epoch & 1 == 0 { (&maps::STACKS_0, &maps::COUNTS_0) } else { (&maps::STACKS_1, &maps::COUNTS_1) };
@@ -58,16 +59,18 @@ pub fn on_count(ctx: PerfEventContext) -> u32 {
         stack,
         generation: walk::reveal(&state.walk.generation) as u32,
     };
-    let outcome = if !add(counts, &key) {
+    if !add(counts, &key) {
         count_lost(&ctx, state);
-        Outcome::CountTableFull
-    } else {
-        match stack.chunk() {
-            Ok(_) => outcome,
-            Err(lost) => lost,
-        }
-    };
-    count(state, epoch, outcome, 1);
+        walk::hide(&mut state.walk.outcome, Outcome::CountTableFull as u64);
+    } else if let Some(lost) = stack.outcome_index() {
+        walk::hide(&mut state.walk.outcome, u64::from(lost));
+    }
+    // By number: the verifier would go on with each of them on its own.
+    let index = walk::reveal(&state.walk.outcome) as usize;
+    let bank = &mut state.outcomes[(epoch & 1) as usize];
+    if index < bank.len() {
+        bank[index] += 1;
+    }
     0
 }
 

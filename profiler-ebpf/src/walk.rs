@@ -2,9 +2,10 @@
 
 use aya_ebpf::{
     bindings::pt_regs,
+    cty::c_void,
     helpers::{
         bpf_probe_read_user, bpf_probe_read_user_buf,
-        generated::{bpf_get_stack, bpf_ktime_get_ns},
+        generated::{bpf_get_stack, bpf_ktime_get_ns, bpf_loop},
     },
     macros::perf_event,
     programs::PerfEventContext,
@@ -26,7 +27,7 @@ use crate::{
     sample,
 };
 
-/// Frames that one run of `on_walk` takes. The kernel lets 33 tail calls follow each other (MAX_TAIL_CALL_CNT): 31 runs
+/// Frames that one run of `on_walk_in_runs` takes. The kernel lets 33 tail calls follow each other (MAX_TAIL_CALL_CNT): 31 runs
 /// reach the depth that is kept, and one call is left for `on_count`.
 const FRAMES_PER_RUN: usize = 33;
 const _: () = assert!(FRAMES_PER_RUN * 31 + 1 >= MAX_USER_FRAMES);
@@ -182,18 +183,47 @@ fn mix(state: &mut CpuState, word: u64) {
     hide(&mut state.walk.check, check);
 }
 
-/// Goes on with a walk that `on_tick` or an earlier run of this program began.
+/// Walks the user stack that `on_tick` began: a call of bpf_loop (Linux 5.17), for which the verifier checks a step once.
 #[perf_event]
 pub fn on_walk(ctx: PerfEventContext) -> u32 {
     let Some(state) = maps::CPU_STATE.get_ptr_mut(0) else {
         return 0;
     };
+    // The kernel passes on nothing but a pointer to the program's stack.
+    let mut context = state;
+    // SAFETY: the callback takes what it is given here, which lives as long as the program runs.
+    unsafe { bpf_loop(MAX_USER_FRAMES as u32, next_frame as *mut c_void, (&raw mut context).cast(), 0) };
     // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
     let state = unsafe { &mut *state };
-    hide(&mut state.walk.goes_on, 1);
+    if reveal(&state.walk.defer) == defer::WANTED {
+        return sample::go_on(&ctx, state, maps::DEFER);
+    }
+    if reveal(&state.walk.goes_on) != 0 {
+        hide(&mut state.walk.outcome, Outcome::TooDeep as u64);
+    }
+    sample::go_on(&ctx, state, maps::COUNT)
+}
+
+/// A round of `on_walk`. Returns 1 to end the loop.
+#[inline(never)]
+extern "C" fn next_frame(_round: u64, context: *const *mut CpuState) -> u64 {
+    // SAFETY: `on_walk` passes a pointer to its own pointer, and does not use the state meanwhile.
+    let state = unsafe { &mut **context };
+    let goes_on = frame(state) && reveal(&state.walk.user_frames) < MAX_USER_FRAMES as u64;
+    u64::from(!goes_on)
+}
+
+/// What `on_walk` does, in the place of it on kernels that have no bpf_loop: as many steps as can be verified one after the
+/// other, and then another run.
+#[perf_event]
+pub fn on_walk_in_runs(ctx: PerfEventContext) -> u32 {
+    let Some(state) = maps::CPU_STATE.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
+    let state = unsafe { &mut *state };
     for _ in 0..FRAMES_PER_RUN {
         if !frame(state) {
-            hide(&mut state.walk.goes_on, 0);
             break;
         }
     }
@@ -210,9 +240,16 @@ pub fn on_walk(ctx: PerfEventContext) -> u32 {
     sample::go_on(&ctx, state, maps::COUNT)
 }
 
-/// Takes one step. Returns whether there is another one.
+/// Takes one step. Returns whether there is another one, and notes it in the walk's state.
 #[inline(always)]
 fn frame(state: &mut CpuState) -> bool {
+    let goes_on = step_on(state);
+    hide(&mut state.walk.goes_on, u64::from(goes_on));
+    goes_on
+}
+
+#[inline(always)]
+fn step_on(state: &mut CpuState) -> bool {
     let registers =
         Registers { pc: reveal(&state.walk.pc), sp: reveal(&state.walk.sp), fp: reveal(&state.walk.fp) };
     // A return address is the end of a call, and belongs to the call: the function may end with it.
@@ -380,35 +417,12 @@ fn ask_for_mappings(state: &mut CpuState, pc: u64) {
     }
 }
 
-/// How the walk ended.
+/// Writes the header.
 #[inline(always)]
-pub fn outcome(state: &CpuState) -> Outcome {
-    match reveal(&state.walk.outcome) {
-        1 => Outcome::TooDeep,
-        2 => Outcome::UnreadableMemory,
-        3 => Outcome::LostChain,
-        4 => Outcome::Compat32,
-        12 => Outcome::NoRow,
-        13 => Outcome::UnsupportedRule,
-        14 => Outcome::UnmappedPc,
-        15 => Outcome::NewProcess,
-        16 => Outcome::TableNotLoaded,
-        17 => Outcome::NoTable,
-        _ => Outcome::Complete,
-    }
-}
-
-/// Writes the header and clears the rest of the last chunk.
-#[inline(always)]
-pub fn close(state: &mut CpuState, outcome: Outcome) {
+pub fn close(state: &mut CpuState) {
     let (kernel, user) = (reveal(&state.walk.kernel_frames), reveal(&state.walk.user_frames));
-    let header = Header::new(kernel, user, outcome, reveal(&state.walk.leaf_is_return) != 0);
+    let header = Header::pack(kernel, user, reveal(&state.walk.outcome), reveal(&state.walk.leaf_is_return));
     state.words[0] = header.0;
-    let words = 1 + kernel + user;
-    // Whole chunks are copied and compared, so what lies behind the last frame must not differ by accident.
-    for extra in 0..7 {
-        state.words[masked(words + extra)] = 0;
-    }
-    hide(&mut state.walk.words, words);
+    hide(&mut state.walk.words, 1 + kernel + user);
     mix(state, header.0);
 }

@@ -12,7 +12,13 @@ const ATTEMPTS: u32 = 4;
 /// Records running programs at 499 Hz, for so long and, where other work on the machine leaves one of them too little time
 /// for [`LEAST_SAMPLES`], again.
 pub fn of_targets(session: &Session, targets: &[&Target], duration: &str) -> Pprof {
+    of_targets_with(session, targets, duration, &[])
+}
+
+/// Likewise, with more options.
+pub fn of_targets_with(session: &Session, targets: &[&Target], duration: &str, options: &[&str]) -> Pprof {
     let mut args = ["record", "-F", "499", "-o", "x.pb.gz", "-d", duration].map(str::to_owned).to_vec();
+    args.extend(options.iter().map(|&option| option.to_owned()));
     for target in targets {
         args.extend(["-p".to_owned(), target.pid_label()]);
     }

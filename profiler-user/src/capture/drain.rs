@@ -11,7 +11,7 @@ use aya::Ebpf;
 use profiler_common::{
     layout::{CpuState, ProcessInfo, ProcessKey, SampleKey},
     outcome::{OUTCOMES, Outcome},
-    stack::{CHUNK_WORDS, Header, MAX_WORDS, StackRef},
+    stack::{Block, CHUNK_WORDS, Header, MAX_WORDS, StackRef},
 };
 
 use super::{CountedStack, Error, Options, Sizes, Stacks, Window, load};
@@ -55,7 +55,7 @@ impl Drain {
             processes: fd("PROCESSES")?,
             counts: Banks([fd("COUNTS_0")?, fd("COUNTS_1")?]),
             stacks: Banks([fd("STACKS_0")?, fd("STACKS_1")?]),
-            arena: Arena::map(&fd("ARENA")?, sizes.arena_chunks() as usize)?,
+            arena: Arena::map(&fd("ARENA")?, sizes.arena_blocks() as usize)?,
             period_ns: options.period_ns(),
             batch: !options.no_batch,
             epoch: 0,
@@ -260,8 +260,8 @@ fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
 struct Arena(SharedArray);
 
 impl Arena {
-    fn map(fd: &OwnedFd, chunks: usize) -> Result<Self, Error> {
-        SharedArray::map(fd.as_fd(), chunks * CHUNK_WORDS, Access::Read)
+    fn map(fd: &OwnedFd, blocks: usize) -> Result<Self, Error> {
+        SharedArray::map(fd.as_fd(), blocks * size_of::<Block>() / 8, Access::Read)
             .map(Self)
             .map_err(Error::system("mapping the stack arena"))
     }

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, MapError, ProgramArray, RingBuf},
+    maps::{Map, MapData, MapError, RingBuf},
     programs::{PerfEvent, Program, ProgramError, RawTracePoint},
 };
 use profiler_common::{
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Capture, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
-    error::is_permission, measure, tables::KernelTables, thread,
+    error::is_permission, measure, programs, tables::KernelTables, thread,
 };
 use crate::{
     sys::{
@@ -64,7 +64,7 @@ impl Session {
         raise_memlock();
         let mut layout = btf::task_layout()?;
         // A first, small instance only measures; then its constants are known and the real one is loaded.
-        let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
+        let tiny = Sizes { cpus: 1, blocks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
         let mut probe = load_object(&options, &tiny, &layout)?;
         let measured = measure::run(&mut probe)?;
         layout.user_registers = measured.user_registers;
@@ -73,19 +73,7 @@ impl Session {
         let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
         tracing::debug!(?layout, ?sizes, "loading the BPF object");
         let mut ebpf = load_object(&options, &sizes, &layout)?;
-        for name in ["on_tick", "on_walk", "on_count", "on_defer"] {
-            let tick: &mut PerfEvent = program(&mut ebpf, name)?;
-            let started = std::time::Instant::now();
-            tick.load().map_err(|error| program_error(name, error))?;
-            if let Ok(info) = tick.info() {
-                tracing::info!(
-                    "{name}: {} instructions verified in {} ms",
-                    info.verified_instruction_count().unwrap_or(0),
-                    started.elapsed().as_millis()
-                );
-            }
-        }
-        chain_programs(&mut ebpf)?;
+        programs::load(&mut ebpf, options.no_bpf_loop)?;
         Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
 
@@ -190,7 +178,7 @@ pub fn check_load() -> Result<(), Error> {
 fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<Ebpf, Error> {
     let select = u32::from(options.select);
     let period = options.period_ns();
-    let arena = sizes.arena_chunks();
+    let (arena, chunks) = (sizes.arena_blocks(), sizes.chunks_per_cpu());
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("COUNTS_0", sizes.counts)
@@ -202,7 +190,7 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .map_max_entries("PROCESS_TABLES", sizes.processes)
         .map_max_entries("POOL", sizes.pool_elements)
         .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
-        .override_global("CHUNKS_PER_CPU", &sizes.chunks_per_cpu, true)
+        .override_global("CHUNKS_PER_CPU", &chunks, true)
         .override_global("CPUS", &sizes.cpus, true)
         .override_global("PERIOD_NS", &period, true)
         .override_global("SELECT", &select, true)
@@ -220,21 +208,6 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .override_global("TASK_SAS_SS_SIZE", &layout.sas_ss_size, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
-}
-
-/// Tells the programs which ones to go on with. The array forgets them when its last descriptor is closed.
-fn chain_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
-    for (place, name) in (0..).zip(["on_walk", "on_count", "on_defer"]) {
-        let next: &mut PerfEvent = program(ebpf, name)?;
-        let fd = next
-            .fd()
-            .and_then(|fd| fd.try_clone().map_err(Into::into))
-            .map_err(|error| program_error(name, error))?;
-        let map = ebpf.map_mut("PROGRAMS").ok_or_else(|| missing_map("PROGRAMS"))?;
-        let mut programs = ProgramArray::try_from(map).map_err(map_error)?;
-        programs.set(place, &fd, 0).map_err(map_error)?;
-    }
-    Ok(())
 }
 
 /// Before 5.11 the kernel charges map memory to this limit; later it is not looked at, so a failure is none.
@@ -277,7 +250,7 @@ pub(super) fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, E
     }
 }
 
-fn missing_map(name: &str) -> Error {
+pub(super) fn missing_map(name: &str) -> Error {
     Error::Object(format!("the map {name} is missing"))
 }
 

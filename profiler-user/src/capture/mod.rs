@@ -12,6 +12,7 @@ mod load;
 mod measure;
 mod message;
 mod per_cpu;
+mod programs;
 pub mod sideband;
 mod sizes;
 mod tables;

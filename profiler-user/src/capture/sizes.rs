@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use profiler_common::{stack::MAX_CHUNKS, unwind::pool::ELEMENT_BYTES};
+use profiler_common::{stack::BLOCK_CHUNKS, unwind::pool::ELEMENT_BYTES};
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub pool_bytes: usize,
     /// Drain maps entry by entry even where the kernel has batch operations.
     pub no_batch: bool,
+    /// Walk without bpf_loop even where the kernel has it.
+    pub no_bpf_loop: bool,
 }
 
 impl Default for Options {
@@ -39,6 +41,7 @@ impl Default for Options {
             hash_mask: u64::MAX,
             pool_bytes: DEFAULT_POOL_BYTES,
             no_batch: false,
+            no_bpf_loop: false,
         }
     }
 }
@@ -63,8 +66,8 @@ const DEFAULT_POOL_BYTES: usize = 24 << 20;
 pub struct Sizes {
     /// Parts of the stack arena per bank: CPUs.
     pub cpus: u32,
-    /// Chunks in a part.
-    pub chunks_per_cpu: u32,
+    /// Blocks in a part.
+    pub blocks_per_cpu: u32,
     /// Entries of each stack map.
     pub stacks: u32,
     /// Entries of each count map.
@@ -89,7 +92,7 @@ impl Sizes {
         let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             cpus,
-            chunks_per_cpu: narrow((per_cpu * CHUNKS_PER_STACK).max(4 * MAX_CHUNKS as u64)),
+            blocks_per_cpu: narrow((per_cpu * CHUNKS_PER_STACK).div_ceil(BLOCK_CHUNKS)),
             stacks: options.max_stacks.unwrap_or_else(|| narrow(ticks)).max(1),
             counts: options.max_counts.unwrap_or_else(|| narrow(ticks)).max(1),
             processes: 8192,
@@ -105,8 +108,14 @@ impl Sizes {
 
     /// Elements of the arena: both banks.
     #[must_use]
-    pub fn arena_chunks(&self) -> u32 {
-        self.cpus.saturating_mul(self.chunks_per_cpu).saturating_mul(2)
+    pub fn arena_blocks(&self) -> u32 {
+        self.cpus.saturating_mul(self.blocks_per_cpu).saturating_mul(2)
+    }
+
+    /// Chunks in a CPU's part of the arena.
+    #[must_use]
+    pub fn chunks_per_cpu(&self) -> u32 {
+        self.blocks_per_cpu.saturating_mul(BLOCK_CHUNKS as u32)
     }
 }
 
@@ -119,7 +128,7 @@ mod tests {
         let options = Options { frequency_hz: 19, window: Duration::from_secs(60), ..Options::default() };
         let sizes = Sizes::new(&options, 2);
         assert!(sizes.stacks >= 19 * 60 * 2 && sizes.counts >= 19 * 60 * 2);
-        assert!(u64::from(sizes.chunks_per_cpu) >= 19 * 60 * CHUNKS_PER_STACK);
+        assert!(u64::from(sizes.chunks_per_cpu()) >= 19 * 60 * CHUNKS_PER_STACK);
     }
 
     #[test]
@@ -127,12 +136,12 @@ mod tests {
         let options = Options { frequency_hz: 999, window: Duration::from_secs(3600), ..Options::default() };
         let sizes = Sizes::new(&options, 1024);
         assert!(sizes.counts <= 1 << 19);
-        assert!(u64::from(sizes.arena_chunks()) * 64 < 1 << 30);
+        assert!(u64::from(sizes.arena_blocks()) << 16 < 1 << 30);
     }
 
     #[test]
     fn a_short_window_has_room_for_the_deepest_stack() {
         let options = Options { frequency_hz: 1, window: Duration::from_millis(10), ..Options::default() };
-        assert!(Sizes::new(&options, 1).chunks_per_cpu as usize >= MAX_CHUNKS);
+        assert!(Sizes::new(&options, 1).blocks_per_cpu >= 1);
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct CaptureArgs {
     /// Drain maps entry by entry, as on kernels without batch operations.
     #[arg(long, hide = true)]
     no_batch: bool,
+    /// Walk stacks as on kernels without bpf_loop.
+    #[arg(long, hide = true)]
+    no_bpf_loop: bool,
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {
@@ -47,6 +50,7 @@ impl CaptureArgs {
             max_counts: self.max_counts,
             hash_mask: self.hash_mask.unwrap_or(u64::MAX),
             no_batch: self.no_batch,
+            no_bpf_loop: self.no_bpf_loop,
             pool_bytes: self
                 .unwind_memory
                 .map_or(Options::default().pool_bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
