@@ -1,6 +1,6 @@
 //! Where an object's rows come from: the cache, or the object's file.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use profiler_common::unwind::rule::Rule;
 
@@ -10,17 +10,6 @@ use super::{
     store::{Changed, Draft, Entry, Key, Store},
 };
 use crate::process::Object;
-
-/// How a page came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// From the cache.
-    Cache,
-    /// Built from the file.
-    File,
-    /// Not at all: its rows stand for code that cannot be unwound.
-    Failed,
-}
 
 /// The rows of an object.
 pub(super) struct Source {
@@ -32,6 +21,8 @@ pub(super) struct Source {
     /// What the cache knows it by, if it may be there, and when the file changed last.
     key: Option<(Key, Changed)>,
     entry: Option<Cached>,
+    /// Whether no more pages fit into an entry, or the cache is too small for it.
+    full: bool,
 }
 
 /// An entry with the numbers of its rules in this run, as far as they are known.
@@ -55,8 +46,15 @@ impl Source {
     /// As for [`Table::open`].
     pub(super) fn open(object: &Arc<Object>, store: Option<&mut Store>) -> Result<Self> {
         let key = store.is_some().then(|| Key::of(object)).flatten();
-        let mut source =
-            Self { object: Arc::clone(object), table: None, first_page: 0, pages: 0, key, entry: None };
+        let mut source = Self {
+            object: Arc::clone(object),
+            table: None,
+            first_page: 0,
+            pages: 0,
+            key,
+            entry: None,
+            full: false,
+        };
         source.look_up(store);
         if let Some(cached) = &source.entry {
             (source.first_page, source.pages) = (cached.entry.first_page(), cached.entry.pages());
@@ -79,19 +77,20 @@ impl Source {
         self.pages
     }
 
-    /// The rows of a page, by its number from the first: offsets, and what `number` makes of the rules.
+    /// The rows of a page, by its number from the first: offsets, and what `number` makes of the rules. With
+    /// `false` they stand for rows that cannot be built.
     pub(super) fn page(
         &mut self,
         page: u32,
         store: Option<&mut Store>,
         mut number: impl FnMut(Rule) -> u16,
-    ) -> (Vec<(u16, u16)>, Origin) {
+    ) -> (Vec<(u16, u16)>, bool) {
         let mut store = store.filter(|_| self.key.is_some());
         if let Some(rows) = self.cached(page, store.as_deref_mut(), &mut number) {
             if let Some(store) = store {
                 store.figures.hits += 1;
             }
-            return (rows, Origin::Cache);
+            return (rows, true);
         }
         if let Some(store) = store {
             store.figures.misses += 1;
@@ -100,58 +99,72 @@ impl Source {
         match self.table().and_then(|table| table.page(address)) {
             Ok(rows) => {
                 let numbered = rows.into_iter().map(|(offset, rule)| (offset, number(rule)));
-                (numbered.collect(), Origin::File)
+                (numbered.collect(), true)
             }
             Err(error) => {
                 tracing::debug!("a page of an unwind table cannot be built: {error}");
                 // A page without rules: asking for it again would fail again.
-                (vec![(0, number(Rule::UNSUPPORTED))], Origin::Failed)
+                (vec![(0, number(Rule::UNSUPPORTED))], false)
             }
         }
     }
 
-    /// Pages that the cache has.
-    pub(super) fn saved(&self) -> u32 {
-        self.entry.as_ref().map_or(0, |cached| cached.entry.len() as u32)
+    /// Whether the cache takes pages.
+    pub(super) fn is_cached(&self) -> bool {
+        self.key.is_some() && !self.full
+    }
+
+    /// Number of pages that the cache has.
+    pub(super) fn saved(&self) -> usize {
+        self.entry.as_ref().map_or(0, |cached| cached.entry.len())
+    }
+
+    /// Whether the cache has a page.
+    pub(super) fn has(&self, page: u32) -> bool {
+        self.entry.as_ref().is_some_and(|cached| cached.entry.page(page).is_some())
     }
 
     /// Writes an entry with the pages that `loaded` gives, and those that the cache has already. Returns its bytes; 0
-    /// where nothing was written.
+    /// where there was nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// Where the file system refuses.
     pub(super) fn save<W: Words, Rows: IntoIterator<Item = (u16, u16)>>(
         &mut self,
         store: &mut Store,
         rules: &mut Rules<W>,
         mut loaded: impl FnMut(u32) -> Option<Rows>,
-    ) -> usize {
+    ) -> io::Result<usize> {
         if self.key.is_none() || Key::of(&self.object) != self.key {
             // Not to be cached; or not any more, for the file was written to and its rows may be of either content.
             self.key = None;
-            return 0;
+            return Ok(0);
         }
         let mut draft = Draft::default();
         for page in 0..self.pages {
-            if let Some(rows) = loaded(page) {
-                draft.page(page, rows, |number| rules.get(number));
+            let fits = if let Some(rows) = loaded(page) {
+                draft.page(page, rows, |number| rules.get(number))
             } else if let Some(rows) = self.cached(page, Some(store), |rule| rules.number(rule)) {
-                draft.page(page, rows, |number| rules.get(number));
-            }
+                draft.page(page, rows, |number| rules.get(number))
+            } else {
+                true
+            };
+            self.full |= !fits;
         }
         let Some((key, _)) = self.key.as_ref().filter(|_| !rules.is_full()) else {
-            return 0;
+            return Ok(0);
         };
         let Some(bytes) = draft.finish(key, self.first_page, self.pages) else {
-            return 0;
+            return Ok(0);
         };
-        let written = store.save(key, &bytes);
-        let written = written
-            .inspect_err(|error| {
-                tracing::debug!("the unwind table of {} is not cached: {error}", self.object.path)
-            })
-            .unwrap_or(0);
-        if written > 0 {
-            self.look_up(Some(store));
+        if !store.holds(bytes.len()) {
+            self.full = true;
+            return Ok(0);
         }
-        written
+        store.save(key, &bytes)?;
+        self.look_up(Some(store));
+        Ok(bytes.len())
     }
 
     /// Takes what the cache has now.
@@ -196,6 +209,6 @@ impl Source {
     }
 
     fn file(&self) -> Result<&File> {
-        self.object.file.as_ref().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound).into())
+        self.object.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
     }
 }

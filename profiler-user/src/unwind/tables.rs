@@ -19,7 +19,7 @@ use profiler_common::{
 use super::{
     extents::Extent,
     memory::{Pool, Rules, Words},
-    source::{Origin, Source},
+    source::Source,
     store::{Store, StoreFigures},
     walk::{Lookup, StackMemory, Start, walk},
 };
@@ -52,7 +52,8 @@ struct Page {
     rows: u32,
     /// The window in which it was loaded, its low 32 bits: a page is not older than that, used or not.
     loaded: u32,
-    origin: Origin,
+    /// Whether its rows are those of the file, and not a stand-in for them.
+    sound: bool,
 }
 
 /// The code of an object.
@@ -62,8 +63,6 @@ struct Code {
     first_page: u64,
     pages: u32,
     loaded: HashMap<u32, Page>,
-    /// Times that a page was built that the cache has not got.
-    unsaved: u32,
     /// Times that the kernel side asked for a page.
     wanted: u32,
     /// Processes that map it.
@@ -332,7 +331,6 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             first_page,
             pages,
             loaded: HashMap::new(),
-            unsaved: 0,
             wanted: 0,
             users: 0,
             idle_windows: 0,
@@ -353,7 +351,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         if page >= code.pages || code.loaded.contains_key(&page) {
             return;
         }
-        let (rows, origin) = code.source.page(page, self.store.as_mut(), |rule| self.rules.number(rule));
+        let (rows, sound) = code.source.page(page, self.store.as_mut(), |rule| self.rules.number(rule));
         let directory = code.directory.unit;
         let Some(extent) = self.take(size_of_val(&*rows)) else {
             return;
@@ -363,8 +361,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         self.pool.set_page(directory, page, PageEntry::pack(extent.unit, count));
         if let Some(Some(code)) = self.code.get_mut(&object) {
-            code.unsaved += u32::from(origin == Origin::File);
-            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, origin });
+            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, sound });
         }
     }
 

@@ -112,18 +112,17 @@ impl Folder {
         Ok(file)
     }
 
-    /// Writes an entry in place of what is there: whole or not at all. A computer that crashes may leave it torn, which
+    /// Whether an entry of so many bytes may be there, if it is the only one.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        on_disk(bytes as u64) <= self.limit
+    }
+
+    /// Writes an entry that the folder holds in place of what is there: whole or not at all. A computer that crashes may leave it torn, which
     /// its checksums show; so nothing waits for the disk.
     pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         // Several threads of one process may write, and several processes.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let size = on_disk(bytes.len() as u64);
-        if size > self.limit {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the entry is larger than all entries may be",
-            ));
-        }
         if self.used.saturating_add(size) > self.limit {
             self.make_room(size)?;
         }
@@ -301,7 +300,7 @@ mod tests {
         folder.read(&name(2)).unwrap();
         folder.write(&name(5), &vec![7; BLOCK as usize + 1]).unwrap();
         assert_eq!(names(path.path()), [name(2), name(4), name(5), "notes.txt".to_owned()]);
-        assert!(folder.write(&name(6), &vec![7; 4 * BLOCK as usize + 1]).is_err(), "larger than the limit");
+        assert!(folder.holds(4 * BLOCK as usize) && !folder.holds(4 * BLOCK as usize + 1));
         // A smaller limit holds from the start.
         age(path.path(), 5, 1);
         Folder::open(path.path(), BLOCK).unwrap();

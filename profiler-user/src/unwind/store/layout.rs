@@ -207,13 +207,13 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Adds a page behind the last one: its number from the object's first, and its rows with the run's numbers of rules,
-    /// which `rule` gives. A page that would make the entry too large is left out.
+    /// which `rule` gives. Where that would make the entry too large, the page is left out and `false` returned.
     pub(crate) fn page(
         &mut self,
         page: u32,
         rows: impl IntoIterator<Item = (u16, u16)>,
         rule: impl Fn(u16) -> Rule,
-    ) {
+    ) -> bool {
         let start = self.rows.len();
         for (offset, in_run) in rows {
             let at = usize::from(in_run);
@@ -236,11 +236,12 @@ impl Draft {
         let count = (added.len() / ROW_BYTES as usize) as u32;
         if count == 0 || self.rows.len() > MOST_BYTES {
             self.rows.truncate(start);
-            return;
+            return false;
         }
         for field in [page, count, sum(added)] {
             self.pages.extend(field.to_le_bytes());
         }
+        true
     }
 
     /// The entry of an object with so many pages; `None` where there is nothing in it.

@@ -88,11 +88,16 @@ impl Store {
         entry.rows(page).inspect_err(|error| self.discard(key, error)).ok()
     }
 
-    /// Writes an entry in place of the one that is there. Returns its bytes.
-    pub(super) fn save(&mut self, key: &Key, bytes: &[u8]) -> io::Result<usize> {
+    /// Whether an entry of so many bytes may be written at all.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        self.folder.holds(bytes)
+    }
+
+    /// Writes an entry in place of the one that is there.
+    pub(super) fn save(&mut self, key: &Key, bytes: &[u8]) -> io::Result<()> {
         self.folder.write(&key.file_name(), bytes)?;
         self.figures.bytes_written += bytes.len() as u64;
-        Ok(bytes.len())
+        Ok(())
     }
 
     fn discard(&mut self, key: &Key, why: &Unreadable) {

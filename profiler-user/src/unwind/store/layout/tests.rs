@@ -155,7 +155,8 @@ fn what_is_too_large_or_nothing_is_left_out() {
     let mut draft = Draft::default();
     let page: Vec<(u16, u16)> = (0..=u16::MAX).map(|offset| (offset, 0)).collect();
     for number in 0..100 {
-        draft.page(number, page.iter().copied(), in_run);
+        let fits = draft.page(number, page.iter().copied(), in_run);
+        assert_eq!(fits, (number as usize) < MOST_BYTES >> 18);
     }
     let bytes = draft.finish(&key(), 0, 100).unwrap();
     assert!(bytes.len() <= MOST_BYTES + 4096);

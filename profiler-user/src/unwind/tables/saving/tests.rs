@@ -162,9 +162,10 @@ fn a_damaged_entry_gives_the_same_rules() {
     let cache = folder.path().join("cache");
     let library = Library::new(folder.path(), 6);
     let (expected, ..) = run(&cache, &library);
-    let [entry] = &entries(&cache)[..] else { panic!("one entry") };
+    let entries = entries(&cache);
+    let [entry] = &entries[..] else { panic!("one entry") };
     let whole = fs::read(entry).unwrap();
-    for at in (0..whole.len()).step_by(7) {
+    for at in (0..whole.len()).step_by(31).chain([whole.len() - 1]) {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         fs::write(entry, &damaged).unwrap();
@@ -172,7 +173,7 @@ fn a_damaged_entry_gives_the_same_rules() {
         assert!(rules == expected, "byte {at}");
         assert_eq!(hits + misses, 6, "byte {at}");
         assert!(misses > 0, "byte {at}");
-        assert_eq!(fs::read(entry).ok().filter(|now| *now == damaged), None, "byte {at}: it is not kept");
+        assert_eq!(run(&cache, &library), (rules, 6, 0), "byte {at}: it is whole again");
     }
 }
 
@@ -270,6 +271,24 @@ fn objects_without_a_build_id_and_failed_pages_are_not_saved() {
     let (rules, _, misses) = run(&cache, &library);
     assert!(rules.iter().all(|&rule| rule == Rule::UNSUPPORTED));
     assert_eq!((misses, entries(&cache).len()), (6, 0));
+}
+
+#[test]
+fn an_entry_that_the_cache_is_too_small_for_does_not_keep_others_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let large = Library::new(folder.path(), 200);
+    let large = large.process(1);
+    let small = Library { build_id: "00".repeat(20), ..Library::new(folder.path(), 6) };
+    let small = small.process(2);
+    let mut tables = tables(None).with_cache(Store::open(&cache, 4096).unwrap());
+    for (pid, process) in [(1, &large), (2, &small)] {
+        tables.set_process(process_key(pid), process);
+        rules(&mut tables, process);
+    }
+    tables.end_window(2);
+    let entries = entries(&cache);
+    assert!(entries.len() == 1 && entries[0].to_string_lossy().contains("/0000000000"), "{entries:?}");
 }
 
 #[test]
