@@ -1,6 +1,11 @@
 //! What `record` and `agent` share: options of the capture, and running the pipeline.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -9,7 +14,11 @@ use super::{Failure, units};
 use crate::{
     capture::{Capture, Options, Session},
     pipeline::{Collector, Naming, QUEUE, Sink, TablesThread, collect},
+    unwind::{FolderError, Store},
 };
+
+/// The folder of the cache of unwind tables (Filesystem Hierarchy Standard 3.0, section 5.5).
+const DEFAULT_CACHE: &str = "/var/cache/profiler/unwind";
 
 /// Options of the capture.
 #[derive(clap::Args, Clone, Debug)]
@@ -23,6 +32,12 @@ pub(super) struct CaptureArgs {
     /// Memory for unwind tables, shared by all processes [default: 24MiB].
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     unwind_memory: Option<u64>,
+    /// Where unwind tables are kept for the next run [default: /var/cache/profiler/unwind].
+    #[arg(long, value_name = "DIR")]
+    unwind_cache: Option<PathBuf>,
+    /// Most that is kept there; 0 for no cache.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
+    unwind_cache_size: u64,
     /// Keep only these bits of a stack's hash, to force collisions in tests.
     #[arg(long, hide = true, value_parser = hexadecimal)]
     hash_mask: Option<u64>,
@@ -58,6 +73,25 @@ impl CaptureArgs {
     }
 }
 
+impl CaptureArgs {
+    /// The cache of unwind tables; `None` where there is to be none, and where it cannot be used: no recording fails for
+    /// want of it.
+    fn cache(&self) -> Option<Store> {
+        if self.unwind_cache_size == 0 {
+            return None;
+        }
+        let folder = self.unwind_cache.as_deref().unwrap_or(Path::new(DEFAULT_CACHE));
+        Store::open(folder, self.unwind_cache_size)
+            .inspect_err(|error| match error {
+                FolderError::Unavailable { .. } if self.unwind_cache.is_none() => {
+                    tracing::debug!("unwind tables are not cached: {error}");
+                }
+                _ => tracing::warn!("unwind tables are not cached: {error}"),
+            })
+            .ok()
+    }
+}
+
 /// Parses `-F`; shared by both commands.
 pub(super) fn frequency(text: &str) -> Result<u32, String> {
     units::frequency(text)
@@ -79,11 +113,14 @@ pub(super) struct Running<S> {
 
 impl<S: Sink> Running<S> {
     /// Starts everything. Must be called within a tokio runtime.
-    pub(super) fn start(mut session: Session, sink: S) -> Result<Self, Failure> {
+    pub(super) fn start(mut session: Session, args: &CaptureArgs, sink: S) -> Result<Self, Failure> {
         let start = || -> anyhow::Result<Self> {
             let messages = session.take_messages()?;
-            let (tables, queue) =
-                TablesThread::start(session.tables()?).context("cannot start the tables thread")?;
+            let mut tables = session.tables()?;
+            if let Some(cache) = args.cache() {
+                tables = tables.with_cache(cache);
+            }
+            let (tables, queue) = TablesThread::start(tables).context("cannot start the tables thread")?;
             let sideband = session.take_sideband()?;
             let log = session
                 .take_log()

@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         None
     };
     let recording = Recording::new(capturing::about(args.frequency, limit.unwrap_or_default()));
-    let running = Running::start(session, recording)?;
+    let running = Running::start(session, &args.capture, recording)?;
     // From here on the command runs; should it not be there, nothing is written.
     let mut child = waiting.map(Waiting::release).transpose().map_err(Failure::CannotStart)?;
 

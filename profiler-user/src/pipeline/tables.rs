@@ -179,7 +179,10 @@ fn run<W: Words, K: Kernel>(
             }
         }
     }
-    tables.figures()
+    tables.finish();
+    let figures = tables.figures();
+    tracing::debug!(?figures, "unwind tables at the end");
+    figures
 }
 
 fn walk<W: Words, K: Kernel>(

@@ -113,12 +113,22 @@ impl<W: Words> Pool<W> {
         }
     }
 
+    /// Rows that were written.
+    pub(super) fn rows(&self, extent: Extent, count: usize) -> impl Iterator<Item = (u16, u16)> {
+        (0..count).map(move |index| {
+            let row = self.row(extent, index);
+            (row as u16, (row >> 16) as u16)
+        })
+    }
+
+    fn row(&self, extent: Extent, index: usize) -> u32 {
+        let word = self.words.load(extent.unit as usize * UNIT_WORDS + index / 2);
+        (if index.is_multiple_of(2) { word } else { word >> 32 }) as u32
+    }
+
     /// The rule number of the last of `count` rows that does not lie behind `offset`.
     pub(super) fn find_row(&self, extent: Extent, count: usize, offset: u16) -> Option<u16> {
-        let row = |index: usize| {
-            let word = self.words.load(extent.unit as usize * UNIT_WORDS + index / 2);
-            (if index.is_multiple_of(2) { word } else { word >> 32 }) as u32
-        };
+        let row = |index: usize| self.row(extent, index);
         let (mut first, mut last) = (0, count);
         while last - first > 1 {
             let middle = first.midpoint(last);
@@ -190,6 +200,11 @@ impl<W: Words> Rules<W> {
     /// The rule of this number.
     pub(super) fn get(&self, number: u16) -> Rule {
         self.by_number.get(usize::from(number)).copied().unwrap_or(Rule::UNSUPPORTED)
+    }
+
+    /// Whether there is no number left for another rule.
+    pub(super) fn is_full(&self) -> bool {
+        self.numbers.len() >= MAX_RULES
     }
 
     /// Number of distinct rules.

@@ -24,8 +24,10 @@ mod go;
 mod header;
 mod memory;
 mod pointer;
+mod source;
 mod state;
 mod steps;
+mod store;
 mod table;
 mod tables;
 pub mod walk;
@@ -33,6 +35,7 @@ pub mod walk;
 use std::io;
 
 pub use memory::Words;
+pub use store::{FolderError, Store, StoreFigures};
 pub use table::Table;
 pub use tables::{Figures, Kernel, Tables};
 

@@ -3,6 +3,8 @@
 //! Rows are loaded a page of code at a time, when the kernel side asks for them, and small objects as a whole at once.
 //! All processes and containers share them. Where room runs out, the pages that were sampled least recently go.
 
+mod saving;
+
 use std::{collections::HashMap, io, sync::Arc};
 
 use profiler_common::{
@@ -16,9 +18,10 @@ use profiler_common::{
 };
 
 use super::{
-    Table,
     extents::Extent,
     memory::{Pool, Rules, Words},
+    source::Source,
+    store::{Store, StoreFigures},
     walk::{Lookup, Start, walk},
 };
 use crate::process::{Area, Mapping, Object, Process};
@@ -50,11 +53,13 @@ struct Page {
     rows: u32,
     /// The window in which it was loaded, its low 32 bits: a page is not older than that, used or not.
     loaded: u32,
+    /// Whether its rows are those of the file, and not a stand-in for them.
+    sound: bool,
 }
 
 /// The code of an object.
 struct Code {
-    table: Table,
+    source: Source,
     directory: Extent,
     first_page: u64,
     pages: u32,
@@ -89,6 +94,8 @@ pub struct Figures {
     pub evicted: u64,
     /// Times that something found no room, ever.
     pub refused: u64,
+    /// What the cache did; zeros where there is none.
+    pub cache: StoreFigures,
 }
 
 /// All tables.
@@ -99,6 +106,7 @@ pub struct Tables<W, K> {
     code: HashMap<u64, Option<Code>>,
     by_directory: HashMap<u32, u64>,
     processes: HashMap<ProcessKey, Entry>,
+    store: Option<Store>,
     window: u32,
     evicted: u64,
     refused: u64,
@@ -114,10 +122,17 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             code: HashMap::new(),
             by_directory: HashMap::new(),
             processes: HashMap::new(),
+            store: None,
             window: 0,
             evicted: 0,
             refused: 0,
         }
+    }
+
+    /// The same with a cache, from which rows are taken and to which they are written. Call it before anything else.
+    #[must_use]
+    pub fn with_cache(self, store: Store) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// Tells the kernel side what a process has mapped, in place of what it knew of it.
@@ -232,6 +247,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
     /// Ends a window: what nobody uses any more goes.
     pub fn end_window(&mut self, window: u64) {
         self.window = window as u32;
+        self.save_window();
         let mut gone = Vec::new();
         for (&object, code) in &mut self.code {
             if let Some(code) = code
@@ -263,6 +279,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             free_bytes: self.pool.free_units() * profiler_common::unwind::pool::UNIT_BYTES as u64,
             evicted: self.evicted,
             refused: self.refused,
+            cache: self.store.as_ref().map(|store| store.figures).unwrap_or_default(),
         }
     }
 
@@ -295,24 +312,24 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         if let Some(code) = self.code.get(&object.id) {
             return code.as_ref().map(|code| code.directory.unit);
         }
-        let table = Table::open(object.file.as_ref()?)
+        object.file.as_ref()?;
+        let source = Source::open(object, self.store.as_mut())
             .inspect_err(|error| tracing::debug!("{} has no unwind table: {error}", object.path))
             .ok();
-        let Some(table) = table else {
+        let Some(source) = source else {
             self.code.insert(object.id, None);
             return None;
         };
-        let range = table.pages();
-        let pages = u32::try_from(range.end() - range.start() + 1).ok()?;
+        let (first_page, pages) = (source.first_page(), source.pages());
         // No room is no property of the object: it is tried again for the next process.
         let directory = self.take((pages as usize + 1) * size_of::<PageEntry>())?;
-        let header = DirectoryHeader { first_page: *range.start(), pages: u64::from(pages) };
+        let header = DirectoryHeader { first_page, pages: u64::from(pages) };
         self.pool.write_directory(directory, header);
         self.by_directory.insert(directory.unit, object.id);
         let code = Code {
-            table,
+            source,
             directory,
-            first_page: *range.start(),
+            first_page,
             pages,
             loaded: HashMap::new(),
             wanted: 0,
@@ -335,17 +352,8 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         if page >= code.pages || code.loaded.contains_key(&page) {
             return;
         }
-        let rows = match code.table.page(code.first_page + u64::from(page)) {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::debug!("a page of an unwind table cannot be built: {error}");
-                // A page without rules: asking for it again would fail again.
-                vec![(0, Rule::UNSUPPORTED)]
-            }
-        };
+        let (rows, sound) = code.source.page(page, self.store.as_mut(), |rule| self.rules.number(rule));
         let directory = code.directory.unit;
-        let rows: Vec<(u16, u16)> =
-            rows.into_iter().map(|(offset, rule)| (offset, self.rules.number(rule))).collect();
         let Some(extent) = self.take(size_of_val(&*rows)) else {
             return;
         };
@@ -354,7 +362,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         self.pool.set_page(directory, page, PageEntry::pack(extent.unit, count));
         if let Some(Some(code)) = self.code.get_mut(&object) {
-            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window });
+            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, sound });
         }
     }
 
