@@ -17,6 +17,7 @@ use super::{
     drain::Drain,
     hotplug::{CpuEvent, Hotplug},
 };
+use crate::sys::priority::{self, Urgency};
 
 /// A running capture.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(super) fn start(
     let run = move || {
         // Programs and maps live as long as this thread.
         let _ebpf = ebpf;
+        // It has little to do, but on a host with more work than CPUs it must not come late: banks fill up.
+        priority::try_set(Urgency::Soon);
         loop {
             let end = Instant::now() + length;
             let last = wait(end, &stopped, hotplug.as_ref(), &mut clocks)?;

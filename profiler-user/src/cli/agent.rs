@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     export::directory::{Directory, Retention},
-    pipeline::{NamedWindow, Sink},
+    pipeline::{NamedWindow, Patience, Sink},
     profile::build,
 };
 use profiler_common::outcome::{Kind, OUTCOMES, Outcome as Ended};
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let stop = capturing::interrupted().context("cannot listen for signals").map_err(Failure::CannotStart)?;
     let session = capturing::load(args.capture.options(args.frequency, args.window))?;
     let sink = Writer { directory, about: capturing::about(args.frequency, args.window) };
-    let running = Running::start(session, &args.capture, sink)?;
+    let running = Running::start(session, &args.capture, Patience::Others, sink)?;
     tracing::info!(
         "sampling at {} Hz, a window every {} s, into {}",
         args.frequency,

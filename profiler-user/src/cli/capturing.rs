@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::{Failure, units};
 use crate::{
     capture::{Capture, Options, Session},
-    pipeline::{Collector, Naming, QUEUE, Sink, TablesThread, collect},
+    pipeline::{Collector, Naming, Patience, QUEUE, Sink, TablesThread, collect},
+    sys::priority::{self, Urgency},
     unwind::{FolderError, Store},
 };
 
@@ -100,6 +101,8 @@ pub(super) fn frequency(text: &str) -> Result<u32, String> {
 /// Loads the program, or says why not.
 pub(super) fn load(options: Options) -> Result<Session, Failure> {
     raise_open_files();
+    // Until the end: what this thread does while the host is busy decides whether stacks are complete.
+    priority::try_set(Urgency::Soon);
     Session::load(options).map_err(|error| Failure::CannotStart(error.into()))
 }
 
@@ -113,7 +116,12 @@ pub(super) struct Running<S> {
 
 impl<S: Sink> Running<S> {
     /// Starts everything. Must be called within a tokio runtime.
-    pub(super) fn start(mut session: Session, args: &CaptureArgs, sink: S) -> Result<Self, Failure> {
+    pub(super) fn start(
+        mut session: Session,
+        args: &CaptureArgs,
+        patience: Patience,
+        sink: S,
+    ) -> Result<Self, Failure> {
         let start = || -> anyhow::Result<Self> {
             let messages = session.take_messages()?;
             let mut tables = session.tables()?;
@@ -128,7 +136,8 @@ impl<S: Sink> Running<S> {
                 .ok();
             let (window_sender, windows) = mpsc::channel(QUEUE);
             let (job_sender, jobs) = mpsc::channel(QUEUE);
-            let naming = Naming::start(jobs, host_name(), sink).context("cannot start the naming thread")?;
+            let naming =
+                Naming::start(jobs, host_name(), patience, sink).context("cannot start the naming thread")?;
             let collector = Collector::new(messages, sideband, queue, log, windows, job_sender)
                 .context("cannot watch the ring buffers")?;
             let capture = session.start(window_sender)?;

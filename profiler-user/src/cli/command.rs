@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use tokio::sync::oneshot;
 
+use crate::sys::priority::{self, Urgency};
+
 /// A process that has not executed its command yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -34,7 +36,7 @@ impl Waiting {
         // The child has a copy of this end, too: without closing it there, the pipe would never end.
         let go_fd = go.as_raw_fd();
         let hold = move || hold(&said, &wait, go_fd);
-        // SAFETY: between fork and exec only getpid, write, close and read are called, which are async-signal-safe
+        // SAFETY: between fork and exec only setpriority, getpid, write, close and read are called, which are async-signal-safe
         // (signal-safety(7)); nothing is allocated.
         unsafe { command.pre_exec(hold) };
         let name = program.to_string_lossy().into_owned();
@@ -82,6 +84,8 @@ fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
 
 /// Runs in the child.
 fn hold(said: &PipeWriter, wait: &PipeReader, go_fd: i32) -> io::Result<()> {
+    // The command is no more urgent than the profiler was when it was started.
+    priority::set(Urgency::Ordinary)?;
     let (mut said, mut wait): (&PipeWriter, &PipeReader) = (said, wait);
     said.write_all(&std::process::id().to_ne_bytes())?;
     // SAFETY: this is the child's copy of the descriptor, which nothing else in the child uses or closes.

@@ -21,7 +21,7 @@ use super::{
     recording::{Output, Recording},
     units,
 };
-use crate::{capture::Session, process::start_ns, report::text};
+use crate::{capture::Session, pipeline::Patience, process::start_ns, report::text};
 
 /// Arguments of `profiler record`.
 #[derive(clap::Args, Debug)]
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         None
     };
     let recording = Recording::new(capturing::about(args.frequency, limit.unwrap_or_default()));
-    let running = Running::start(session, &args.capture, recording)?;
+    let running = Running::start(session, &args.capture, Patience::User, recording)?;
     // From here on the command runs; should it not be there, nothing is written.
     let mut child = waiting.map(Waiting::release).transpose().map_err(Failure::CannotStart)?;
 

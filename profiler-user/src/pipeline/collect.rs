@@ -141,7 +141,10 @@ impl Collector {
         self.hear();
         let mut earlier: HashMap<(ProcessKey, u32), Arc<Process>> = HashMap::new();
         match self.tables.end_window(window.epoch).await {
-            Ok(walked) => add_walked(&mut window, &mut earlier, walked),
+            Ok(mut walked) => {
+                walked.extend(self.tables.take_unwalked(window.epoch));
+                add_walked(&mut window, &mut earlier, walked);
+            }
             Err(_) => tracing::debug!("the tables thread has ended"),
         }
         let mut processes: HashMap<ProcessKey, Arc<Process>> = HashMap::new();

@@ -13,7 +13,7 @@ use std::{collections::HashMap, sync::Arc};
 use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
 pub use collect::{Collector, collect};
-pub use name::Naming;
+pub use name::{Naming, Patience};
 pub use tables::{TablesQueue, TablesThread};
 
 use crate::{

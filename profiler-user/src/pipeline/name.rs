@@ -14,7 +14,17 @@ use crate::{
     process::{Area, Object, Process},
     profile::build::{self, Names, Span, Subject, frames},
     symbol::{Functions, KernelPlace, Namer},
+    sys::priority::{self, Urgency},
 };
+
+/// Who waits while a window is named and another one is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A user, for the end of a recording.
+    User,
+    /// Nobody, but the host has other work.
+    Others,
+}
 
 /// The running stage.
 #[derive(Debug)]
@@ -27,8 +37,17 @@ impl<S: Sink> Naming<S> {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(mut jobs: mpsc::Receiver<Job>, host: String, mut sink: S) -> io::Result<Self> {
+    pub fn start(
+        mut jobs: mpsc::Receiver<Job>,
+        host: String,
+        patience: Patience,
+        mut sink: S,
+    ) -> io::Result<Self> {
         let run = move || {
+            priority::try_set(match patience {
+                Patience::User => Urgency::Ordinary,
+                Patience::Others => Urgency::Late,
+            });
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new();
             while let Some(job) = jobs.blocking_recv() {

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::{
     capture::DeferredSample,
     process::Process,
+    sys::priority::{self, Urgency},
     unwind::{
         Figures, Kernel, Tables, Words,
         walk::{Parts, StackMemory, Start},
@@ -63,6 +64,8 @@ pub struct TablesQueue {
     requests: SyncSender<Request>,
     /// Bytes of stacks that wait.
     waiting: Arc<AtomicUsize>,
+    /// Samples that found no room.
+    unwalked: Vec<WalkedSample>,
     dropped: u64,
 }
 
@@ -82,17 +85,25 @@ impl TablesQueue {
         self.send(Request::Page(wanted));
     }
 
-    /// A sample is to be walked.
+    /// A sample is to be walked. Where too many wait already it is kept as it is: with its kernel stack and its first user
+    /// frame. Their number is bounded by the kernel side's ([`MAX_DEFERRED`](profiler_common::layout::MAX_DEFERRED)).
     pub(super) fn walk(&mut self, sample: Box<DeferredSample>, process: Arc<Process>) {
         let bytes = sample.stack.len();
         if self.waiting.load(Ordering::Relaxed) + bytes > MOST_STACK_BYTES {
             self.count_dropped();
+            self.unwalked.push(unwalked(&sample, process));
             return;
         }
         self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        if !self.send(Request::Sample(sample, process)) {
+        if let Some(Request::Sample(sample, process)) = self.send(Request::Sample(sample, process)) {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.unwalked.push(unwalked(&sample, process));
         }
+    }
+
+    /// Takes the samples of the window that found no room.
+    pub(super) fn take_unwalked(&mut self, epoch: u64) -> Vec<WalkedSample> {
+        take_until(&mut self.unwalked, epoch)
     }
 
     /// The window of this number has ended: asks for the samples in it that were walked here.
@@ -105,13 +116,19 @@ impl TablesQueue {
         receiver
     }
 
-    fn send(&mut self, request: Request) -> bool {
+    /// Gives the request back where it finds no room.
+    fn send(&mut self, request: Request) -> Option<Request> {
         match self.requests.try_send(request) {
-            Ok(()) => return true,
-            Err(TrySendError::Full(_)) => self.count_dropped(),
-            Err(TrySendError::Disconnected(_)) => tracing::debug!("the tables thread has ended"),
+            Ok(()) => None,
+            Err(TrySendError::Full(request)) => {
+                self.count_dropped();
+                Some(request)
+            }
+            Err(TrySendError::Disconnected(request)) => {
+                tracing::debug!("the tables thread has ended");
+                Some(request)
+            }
         }
-        false
     }
 
     fn count_dropped(&mut self) {
@@ -142,7 +159,7 @@ impl TablesThread {
         let thread = std::thread::Builder::new()
             .name("tables".to_owned())
             .spawn(move || run(tables, &receiver, &walked))?;
-        Ok((Self { thread }, TablesQueue { requests, waiting, dropped: 0 }))
+        Ok((Self { thread }, TablesQueue { requests, waiting, unwalked: Vec::new(), dropped: 0 }))
     }
 
     /// Waits for the end and says how full the tables were.
@@ -159,6 +176,8 @@ fn run<W: Words, K: Kernel>(
     requests: &Receiver<Request>,
     waiting: &AtomicUsize,
 ) -> Figures {
+    // While a table is not loaded, samples are copied out with their stacks, which costs more than loading it.
+    priority::try_set(Urgency::Soon);
     let mut walked: Vec<WalkedSample> = Vec::new();
     while let Ok(request) = requests.recv() {
         match request {
@@ -170,10 +189,8 @@ fn run<W: Words, K: Kernel>(
                 waiting.fetch_sub(sample.stack.len(), Ordering::Relaxed);
             }
             Request::EndWindow(epoch, reply) => {
-                let (now, later) = std::mem::take(&mut walked).into_iter().partition(|w| w.epoch <= epoch);
-                walked = later;
                 // A collecting stage that is gone wants no samples.
-                let _ = reply.send(now);
+                let _ = reply.send(take_until(&mut walked, epoch));
                 tables.end_window(epoch + 1);
                 tracing::debug!(figures = ?tables.figures(), "unwind tables");
             }
@@ -185,6 +202,13 @@ fn run<W: Words, K: Kernel>(
     figures
 }
 
+/// Takes the samples of this window and earlier ones.
+fn take_until(samples: &mut Vec<WalkedSample>, epoch: u64) -> Vec<WalkedSample> {
+    let (taken, later) = std::mem::take(samples).into_iter().partition(|sample| sample.epoch <= epoch);
+    *samples = later;
+    taken
+}
+
 fn walk<W: Words, K: Kernel>(
     tables: &mut Tables<W, K>,
     sample: &DeferredSample,
@@ -192,12 +216,20 @@ fn walk<W: Words, K: Kernel>(
 ) -> WalkedSample {
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
     let memory = Parts(sample.stacks().map(|(start, bytes)| StackMemory { start, bytes }));
-    let (user, mut outcome) = tables.walk(start, &memory, &image);
-    if image.mappings.is_empty() {
-        outcome = Outcome::NewProcess;
-    }
+    let (user, outcome) = tables.walk(start, &memory, &image);
+    finished(sample, &user, outcome, image)
+}
+
+/// A sample that could not be walked for want of time.
+fn unwalked(sample: &DeferredSample, image: Arc<Process>) -> WalkedSample {
+    finished(sample, &[sample.pc], Outcome::TableNotLoaded, image)
+}
+
+fn finished(sample: &DeferredSample, user: &[u64], outcome: Outcome, image: Arc<Process>) -> WalkedSample {
+    let outcome = if image.mappings.is_empty() { Outcome::NewProcess } else { outcome };
     let header = Header::new(sample.kernel.len() as u64, user.len() as u64, outcome, sample.is_return);
-    let words = std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user).collect();
+    let words =
+        std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user.iter().copied()).collect();
     let DeferredSample { epoch, process, thread_name, .. } = *sample;
     WalkedSample { epoch, process, thread_name, words, outcome, image }
 }

@@ -12,6 +12,7 @@ pub mod map;
 pub mod membarrier;
 pub mod perf;
 pub mod perf_ring;
+pub mod priority;
 pub mod shared;
 
 use std::io;
