@@ -169,7 +169,7 @@ pub struct Stacks {
     pub alternate: u64,
     /// Bytes from there to its end, a multiple of [`DEFERRED_PART`]; 0 where the thread is on its ordinary stack.
     pub alternate_bytes: u64,
-    /// Stack pointer of the ordinary stack.
+    /// Stack pointer of the ordinary stack; the next page where there is no memory at it.
     pub ordinary: u64,
 }
 

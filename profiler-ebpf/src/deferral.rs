@@ -58,6 +58,10 @@ fn find_stacks(state: &mut CpuState) {
     let sp = state.registers[7];
     hide(&mut state.stacks.alternate_bytes, 0);
     hide(&mut state.stacks.ordinary, sp);
+    if read_user::<u8>(sp).is_none() {
+        // The thread is about to write to a page of its stack for the first time: its frames lie above.
+        hide(&mut state.stacks.ordinary, (sp | (arch::PAGE_BYTES - 1)).wrapping_add(1));
+    }
     let (start, size) = Task::current().alternate_stack();
     if sp.wrapping_sub(start) >= size {
         return;

@@ -5,6 +5,9 @@ use profiler_common::unwind::{Registers, SIGNAL_WORDS};
 
 use crate::walk::{hide, read_user};
 
+/// Bytes of the smallest page.
+pub const PAGE_BYTES: u64 = 4096;
+
 /// Code segment of 32-bit user code (__USER32_CS, arch/x86/include/asm/segment.h).
 const USER32_CS: u64 = 0x23;
 
