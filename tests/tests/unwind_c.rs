@@ -63,12 +63,27 @@ fn stripped_with_a_debug_file() {
     let _installed = split.install_by_build_id();
     let target = Target::start(&split.program, &["burn"]);
     let profile = recording::of_targets(&session, &[&target], "3s");
-    // The debug information tells what was inlined into the leaves.
+    assert_all([check("split", &profile.of_pid(target.pid()), &[inlined_chain()])]);
+}
+
+/// The chain of which debug information tells what was inlined into the leaves.
+fn inlined_chain() -> Shape {
     let chain = Chain::of(Program::Debug);
     let inlined = |f: &profiler_tests::Frame| f.inlined;
     let shape = Shape::new().any(0..=4, "inlined", inlined).maybe(&[&chain.heavy, &chain.light]);
-    let shape = shape.names(&chain.callers).from_start();
-    assert_all([check("split", &profile.of_pid(target.pid()), &[shape])]);
+    shape.names(&chain.callers).from_start()
+}
+
+#[test]
+fn stripped_with_rules_in_the_debug_file_only() {
+    let session = Session::begin();
+    let flags = ["-fomit-frame-pointer", "-DOMIT_FRAMES", "-fno-asynchronous-unwind-tables"];
+    let split = Split::build(&session, "e5", &flags);
+    assert!(!elf::sections(&split.debug, ".debug_frame").is_empty(), "the debug file has .debug_frame");
+    let _installed = split.install_by_build_id();
+    let target = Target::start(&split.program, &["burn"]);
+    let profile = recording::of_targets(&session, &[&target], "3s");
+    assert_all([check("split", &profile.of_pid(target.pid()), &[inlined_chain()])]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! numbers and names; files are opened when a process is first sampled. They are kept open, because they may be deleted,
 //! or lie in a mount namespace that goes away with the process. Of processes older than the agent /proc tells.
 
+pub(crate) mod debug_file;
 mod maps;
 mod object;
 mod overlay;

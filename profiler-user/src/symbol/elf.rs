@@ -13,8 +13,8 @@ use blazesym::symbolize::{
     source::{Elf, Source},
 };
 
-use super::{Function, Functions, debug_file};
-use crate::process::Object;
+use super::{Function, Functions};
+use crate::process::{Object, debug_file};
 
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;

@@ -4,7 +4,6 @@
 //! make. It is asked for (object, address) pairs, in batches per object, and remembers answers, also negative ones.
 
 mod cache;
-mod debug_file;
 mod elf;
 mod kernel;
 

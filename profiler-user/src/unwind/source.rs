@@ -8,12 +8,15 @@ use super::{
     Error, Result, Table,
     memory::{Rules, Words},
     store::{Changed, Draft, Entry, Key, Store},
+    table::has_debug_frame,
 };
-use crate::process::Object;
+use crate::process::{Object, debug_file};
 
 /// The rows of an object.
 pub(super) struct Source {
     object: Arc<Object>,
+    /// The separate debug file, if it has rules. Rows by it are not cached: it may be gone or another one next time.
+    debug: Option<File>,
     /// Opened when a page is wanted that the cache has not.
     table: Option<Table>,
     first_page: u64,
@@ -45,9 +48,11 @@ impl Source {
     ///
     /// As for [`Table::open`].
     pub(super) fn open(object: &Arc<Object>, store: Option<&mut Store>) -> Result<Self> {
-        let key = store.is_some().then(|| Key::of(object)).flatten();
+        let debug = debug_file::by_build_id(object).filter(has_debug_frame);
+        let key = (store.is_some() && debug.is_none()).then(|| Key::of(object)).flatten();
         let mut source = Self {
             object: Arc::clone(object),
+            debug,
             table: None,
             first_page: 0,
             pages: 0,
@@ -203,7 +208,7 @@ impl Source {
     fn table(&mut self) -> Result<&mut Table> {
         let table = match self.table.take() {
             Some(table) => table,
-            None => Table::open(self.file()?)?,
+            None => Table::open_with_debug(self.file()?, self.debug.as_ref())?,
         };
         Ok(self.table.insert(table))
     }

@@ -173,6 +173,12 @@ fn debug_frame(file: &Arc<File>, elf: &Elf) -> Option<Frames> {
     section_frames(file, &elf.debug_frame?, Dialect::DebugFrame)
 }
 
+/// Whether a debug file has rules that the file proper may lack.
+pub(super) fn has_debug_frame(file: &File) -> bool {
+    let elf = file.try_clone().map_err(Error::from).and_then(|file| Elf::read(&Arc::new(file)));
+    elf.is_ok_and(|elf| elf.debug_frame.is_some())
+}
+
 /// What a separate debug file has. Its program headers are those of the file proper and lead nowhere here.
 fn of_debug_file(file: &File) -> Result<Vec<Frames>> {
     let file = Arc::new(file.try_clone()?);

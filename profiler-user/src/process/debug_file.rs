@@ -13,24 +13,26 @@ use object::{
     read::{Object as _, ReadCache, elf::ElfFile},
 };
 
-use crate::process::Object;
+use super::Object;
 
 /// Where distributions put debug files.
 const DEBUG: &str = "/usr/lib/debug";
 
 /// The debug file of an object, if there is one on the host, or in the process's own file system.
-pub(super) fn find(object: &Object) -> Option<File> {
-    let file = object.file.as_ref()?;
-    let roots = || std::iter::once(PathBuf::from("/")).chain(object.root.clone());
-    if let Some((first, rest)) = object.build_id.split_at_checked(2)
-        && !rest.is_empty()
-    {
-        let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
-        if let Some(found) = roots().find_map(|root| File::open(root.join(&name)).ok()) {
-            return Some(found);
-        }
-    }
-    let (link, checksum) = debug_link(file)?;
+pub(crate) fn find(object: &Object) -> Option<File> {
+    by_build_id(object).or_else(|| by_link(object))
+}
+
+/// Likewise, where it is known by its build-id: without reading any file.
+pub(crate) fn by_build_id(object: &Object) -> Option<File> {
+    let (first, rest) = object.build_id.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
+    let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
+    let mut roots = std::iter::once(PathBuf::from("/")).chain(object.root.clone());
+    roots.find_map(|root| File::open(root.join(&name)).ok())
+}
+
+fn by_link(object: &Object) -> Option<File> {
+    let (link, checksum) = debug_link(object.file.as_ref()?)?;
     // A link is a plain file name; anything else could lead anywhere.
     if link.is_empty() || link.contains('/') {
         return None;
