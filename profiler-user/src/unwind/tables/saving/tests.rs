@@ -277,7 +277,9 @@ fn objects_without_a_build_id_and_failed_pages_are_not_saved() {
 fn an_entry_that_the_cache_is_too_small_for_does_not_keep_others_out() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
-    let large = Library::new(folder.path(), 200);
+    // In a folder of its own: the other library has the same file name.
+    let folder_of_large = tempfile::tempdir().unwrap();
+    let large = Library::new(folder_of_large.path(), 200);
     let large = large.process(1);
     let small = Library { build_id: "00".repeat(20), ..Library::new(folder.path(), 6) };
     let small = small.process(2);
