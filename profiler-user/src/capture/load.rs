@@ -1,8 +1,10 @@
 //! Loading the BPF object with everything that is known about this kernel and this run.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::{AsFd, BorrowedFd},
+    time::Instant,
 };
 
 use aya::{
@@ -38,6 +40,9 @@ static ALIGNED: &Aligned<[u8]> =
 /// The BPF object as it is built from profiler-ebpf.
 static OBJECT: &[u8] = &ALIGNED.0;
 
+/// The programs that a tick runs through.
+const TICK_PROGRAMS: [&str; 4] = ["on_tick", "on_walk", "on_count", "on_defer"];
+
 /// A loaded program that does not tick yet.
 pub struct Session {
     ebpf: Ebpf,
@@ -62,29 +67,22 @@ impl Session {
     /// Missing privilege, a kernel without what is needed, or too little memory for the maps.
     pub fn load(options: Options) -> Result<Self, Error> {
         raise_memlock();
-        let mut layout = btf::task_layout()?;
+        let layout = btf::task_layout()?;
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, chunks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
-        let mut probe = load_object(&options, &tiny, &layout)?;
+        let first = Constants::new(&options, tiny, layout);
+        // One for both: making it parses the type information of the whole kernel, 20 ms.
+        let mut loader = EbpfLoader::new();
+        let mut probe = load_object(&mut loader, &options, &first)?;
         let measured = measure::run(&mut probe)?;
-        layout.user_registers = measured.user_registers;
         drop(probe);
+        let layout = TaskLayout { user_registers: measured.user_registers, ..layout };
         let cpus = sys::cpus::present().map_err(Error::system("reading the list of CPUs"))?;
         let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
         tracing::debug!(?layout, ?sizes, "loading the BPF object");
-        let mut ebpf = load_object(&options, &sizes, &layout)?;
-        for name in ["on_tick", "on_walk", "on_count", "on_defer"] {
-            let tick: &mut PerfEvent = program(&mut ebpf, name)?;
-            let started = std::time::Instant::now();
-            tick.load().map_err(|error| program_error(name, error))?;
-            if let Ok(info) = tick.info() {
-                tracing::info!(
-                    "{name}: {} instructions verified in {} ms",
-                    info.verified_instruction_count().unwrap_or(0),
-                    started.elapsed().as_millis()
-                );
-            }
-        }
+        let constants = Constants::new(&options, sizes, layout);
+        let mut ebpf = load_object(&mut loader, &options, &constants)?;
+        load_programs(&mut ebpf)?;
         chain_programs(&mut ebpf)?;
         Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
@@ -187,11 +185,27 @@ pub fn check_load() -> Result<(), Error> {
     Clocks::open(fd, 1).map(drop)
 }
 
-fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<Ebpf, Error> {
-    let select = u32::from(options.select);
-    let period = options.period_ns();
+/// What an instance of the object is told, in the form in which the loader borrows it.
+struct Constants {
+    select: u32,
+    period_ns: u64,
+    sizes: Sizes,
+    layout: TaskLayout,
+}
+
+impl Constants {
+    fn new(options: &Options, sizes: Sizes, layout: TaskLayout) -> Self {
+        Self { select: u32::from(options.select), period_ns: options.period_ns(), sizes, layout }
+    }
+}
+
+fn load_object<'a>(
+    loader: &mut EbpfLoader<'a>,
+    options: &'a Options,
+    constants: &'a Constants,
+) -> Result<Ebpf, Error> {
+    let Constants { select, period_ns, sizes, layout } = constants;
     let arena = sizes.arena_chunks();
-    let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("COUNTS_0", sizes.counts)
         .map_max_entries("COUNTS_1", sizes.counts)
@@ -204,8 +218,8 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
         .override_global("CHUNKS_PER_CPU", &sizes.chunks_per_cpu, true)
         .override_global("CPUS", &sizes.cpus, true)
-        .override_global("PERIOD_NS", &period, true)
-        .override_global("SELECT", &select, true)
+        .override_global("PERIOD_NS", period_ns, true)
+        .override_global("SELECT", select, true)
         .override_global("HASH_MASK", &options.hash_mask, true)
         .override_global("TASK_TGID", &layout.tgid, true)
         .override_global("TASK_PID", &layout.pid, true)
@@ -218,6 +232,50 @@ fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<
         .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
+}
+
+/// Loads the programs of the tick, beside each other: the verifier takes a quarter of a second for each of the large ones,
+/// and holds no lock over those of a privileged loader (`bpf_check` in kernel/bpf/verifier.c, since 5.3).
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let mut missing = BTreeSet::from(TICK_PROGRAMS);
+    std::thread::scope(|scope| {
+        let mut loading = Vec::new();
+        for (name, program) in ebpf.programs_mut() {
+            if !missing.remove(name) {
+                continue;
+            }
+            let name = name.to_owned();
+            let thread = std::thread::Builder::new()
+                .name("load".to_owned())
+                .spawn_scoped(scope, move || load_program(&name, program))
+                .map_err(Error::system("starting a thread that loads a BPF program"))?;
+            loading.push(thread);
+        }
+        for thread in loading {
+            thread.join().unwrap_or_else(|_| {
+                Err(Error::System {
+                    what: "a thread that loads a BPF program",
+                    source: io::Error::other("it panicked"),
+                })
+            })?;
+        }
+        Ok::<(), Error>(())
+    })?;
+    missing.pop_first().map_or(Ok(()), |name| Err(Error::Object(format!("the program {name} is missing"))))
+}
+
+fn load_program(name: &str, program: &mut Program) -> Result<(), Error> {
+    let program: &mut PerfEvent = program.try_into().map_err(|error| program_error(name, error))?;
+    let started = Instant::now();
+    program.load().map_err(|error| program_error(name, error))?;
+    if let Ok(info) = program.info() {
+        tracing::info!(
+            "{name}: {} instructions verified in {} ms",
+            info.verified_instruction_count().unwrap_or(0),
+            started.elapsed().as_millis()
+        );
+    }
+    Ok(())
 }
 
 /// Tells the programs which ones to go on with. The array forgets them when its last descriptor is closed.

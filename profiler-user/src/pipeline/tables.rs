@@ -193,6 +193,12 @@ fn walk<W: Words, K: Kernel>(
     if image.mappings.is_empty() {
         outcome = Outcome::NewProcess;
     }
+    tracing::debug!(
+        "walked a sample of process {}: {} user frames, {}",
+        sample.process.pid,
+        user.len(),
+        outcome.name()
+    );
     let header = Header::new(sample.kernel.len() as u64, user.len() as u64, outcome, sample.is_return);
     let words = std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user).collect();
     let DeferredSample { epoch, process, thread_name, .. } = *sample;
