@@ -15,6 +15,8 @@
 
 pub mod bpf;
 pub mod chain;
+pub mod cold;
+pub mod compare;
 pub mod corpus;
 pub mod cpu;
 pub mod elf;

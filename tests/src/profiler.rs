@@ -234,7 +234,8 @@ fn read_all(mut from: impl std::io::Read + Send + 'static) -> JoinHandle<String>
     })
 }
 
-fn perf_events(pid: u32) -> i64 {
+/// How many perf events a process has open.
+pub(crate) fn perf_events(pid: u32) -> i64 {
     let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
     let is_event = |fd: &std::fs::DirEntry| {
         std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("[perf_event]"))

@@ -1,12 +1,10 @@
 //! `cargo xtask golden`: the recorded stacks in `tests/golden`.
 //!
-//! The recorder is an example of the tests' crate, where the programs are. It is run and not linked: that crate needs the
-//! agent's, which needs the BPF object, and xtask has to work where that cannot be built yet.
+//! The recorder is an example of the tests' crate, where the programs are.
 
-use std::path::Path;
-use std::process::Command as Process;
+use anyhow::Result;
 
-use anyhow::{Context, Result, bail};
+use crate::example;
 
 /// What to do with the recorded stacks.
 #[derive(clap::Subcommand, Debug)]
@@ -20,15 +18,6 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: &Command) -> Result<()> {
     let Command::Record { names } = command;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Process::new(cargo)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["run", "--quiet", "--package", "profiler-tests", "--example", "golden", "--", "record"])
-        .args(names)
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the recorder failed: {status}");
-    }
-    Ok(())
+    let names = names.iter().map(String::as_str);
+    example::run("golden", &[], std::iter::once("record").chain(names))
 }

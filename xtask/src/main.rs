@@ -1,7 +1,9 @@
 //! `cargo xtask`: the chores of this repository that need more than cargo.
 
 mod bench;
+mod compare;
 mod ebpf;
+mod example;
 mod golden;
 
 use std::process::ExitCode;
@@ -21,8 +23,12 @@ enum Chore {
     /// Build the kernel-side object, or prove that the committed one is what the source builds.
     #[command(subcommand)]
     Ebpf(ebpf::Command),
-    /// Measure what profiling costs on this machine, beside a BPF program that only counts. Needs root.
-    Bench(bench::Args),
+    /// Measure what profiling costs on this machine, beside a BPF program that only counts, or how soon it begins.
+    /// Needs root.
+    Bench(bench::Bench),
+    /// Set the profiler's stacks beside those of another tool. Needs root.
+    #[command(subcommand)]
+    Compare(compare::Command),
     /// Record the stacks of tests/golden anew.
     #[command(subcommand)]
     Golden(golden::Command),
@@ -35,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Ebpf(command) => ebpf::run(&command),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Compare(command) => compare::run(&command),
         Chore::Golden(command) => golden::run(&command),
     };
     match result {

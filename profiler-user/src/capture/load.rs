@@ -62,17 +62,21 @@ impl Session {
     /// Missing privilege, a kernel without what is needed, or too little memory for the maps.
     pub fn load(options: Options) -> Result<Self, Error> {
         raise_memlock();
-        let mut layout = btf::task_layout()?;
+        let layout = btf::task_layout()?;
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, blocks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
-        let mut probe = load_object(&options, &tiny, &layout)?;
+        let first = Constants::new(&options, tiny, layout);
+        // One for both: making it parses the type information of the whole kernel, 20 ms.
+        let mut loader = EbpfLoader::new();
+        let mut probe = load_object(&mut loader, &options, &first)?;
         let measured = measure::run(&mut probe)?;
-        layout.user_registers = measured.user_registers;
         drop(probe);
+        let layout = TaskLayout { user_registers: measured.user_registers, ..layout };
         let cpus = sys::cpus::present().map_err(Error::system("reading the list of CPUs"))?;
         let sizes = Sizes::new(&options, cpus.iter().max().map_or(1, |cpu| cpu + 1));
         tracing::debug!(?layout, ?sizes, "loading the BPF object");
-        let mut ebpf = load_object(&options, &sizes, &layout)?;
+        let constants = Constants::new(&options, sizes, layout);
+        let mut ebpf = load_object(&mut loader, &options, &constants)?;
         programs::load(&mut ebpf, options.no_bpf_loop)?;
         Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
@@ -175,25 +179,47 @@ pub fn check_load() -> Result<(), Error> {
     Clocks::open(fd, 1).map(drop)
 }
 
-fn load_object(options: &Options, sizes: &Sizes, layout: &TaskLayout) -> Result<Ebpf, Error> {
-    let select = u32::from(options.select);
-    let period = options.period_ns();
-    let (arena, chunks) = (sizes.arena_blocks(), sizes.chunks_per_cpu());
-    let mut loader = EbpfLoader::new();
+/// What an instance of the object is told, in the form in which the loader borrows it.
+struct Constants {
+    select: u32,
+    period_ns: u64,
+    chunks_per_cpu: u32,
+    sizes: Sizes,
+    layout: TaskLayout,
+}
+
+impl Constants {
+    fn new(options: &Options, sizes: Sizes, layout: TaskLayout) -> Self {
+        Self {
+            select: u32::from(options.select),
+            period_ns: options.period_ns(),
+            chunks_per_cpu: sizes.chunks_per_cpu(),
+            sizes,
+            layout,
+        }
+    }
+}
+
+fn load_object<'a>(
+    loader: &mut EbpfLoader<'a>,
+    options: &'a Options,
+    constants: &'a Constants,
+) -> Result<Ebpf, Error> {
+    let Constants { select, period_ns, chunks_per_cpu, sizes, layout } = constants;
     loader
         .map_max_entries("COUNTS_0", sizes.counts)
         .map_max_entries("COUNTS_1", sizes.counts)
         .map_max_entries("STACKS_0", sizes.stacks)
         .map_max_entries("STACKS_1", sizes.stacks)
-        .map_max_entries("ARENA", arena)
+        .map_max_entries("ARENA", sizes.arena_blocks())
         .map_max_entries("PROCESSES", sizes.processes)
         .map_max_entries("PROCESS_TABLES", sizes.processes)
         .map_max_entries("POOL", sizes.pool_elements)
         .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
-        .override_global("CHUNKS_PER_CPU", &chunks, true)
+        .override_global("CHUNKS_PER_CPU", chunks_per_cpu, true)
         .override_global("CPUS", &sizes.cpus, true)
-        .override_global("PERIOD_NS", &period, true)
-        .override_global("SELECT", &select, true)
+        .override_global("PERIOD_NS", period_ns, true)
+        .override_global("SELECT", select, true)
         .override_global("HASH_MASK", &options.hash_mask, true)
         .override_global("TASK_TGID", &layout.tgid, true)
         .override_global("TASK_PID", &layout.pid, true)

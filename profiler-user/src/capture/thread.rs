@@ -65,6 +65,7 @@ pub(super) fn start(
         .ok();
     drain.begin();
     clocks.enable()?;
+    tracing::info!("the clocks tick");
     let run = move || {
         // Programs and maps live as long as this thread.
         let _ebpf = ebpf;

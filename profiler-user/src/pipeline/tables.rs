@@ -217,6 +217,12 @@ fn walk<W: Words, K: Kernel>(
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
     let memory = Parts(sample.stacks().map(|(start, bytes)| StackMemory { start, bytes }));
     let (user, outcome) = tables.walk(start, &memory, &image);
+    tracing::debug!(
+        "walked a sample of process {}: {} user frames, {}",
+        sample.process.pid,
+        user.len(),
+        outcome.name()
+    );
     finished(sample, &user, outcome, image)
 }
 

@@ -106,8 +106,8 @@ fn agree(path: &Path, most_unsupported: usize) {
 fn may_fill(rule: Rule, bytes: u64) -> bool {
     match rule.kind {
         kind::GAP => true,
-        // The system call that makes a thread; the first function of a program.
-        kind::CLONE | kind::END => true,
+        // The system call that makes a thread; the first function of a program; entries of linkage tables.
+        kind::CLONE | kind::END | kind::PLT => true,
         // Code that no compiler described.
         kind::FRAME_POINTER => bytes >= 4096,
         _ => false,

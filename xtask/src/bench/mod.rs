@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: what profiling costs, beside the floor of any sampler on this machine.
+//! `cargo xtask bench`: what profiling costs, beside the floor of any sampler on this machine; `cargo xtask bench cold`:
+//! how soon it begins.
 //!
 //! The floor is a BPF program on the same perf event that only counts. Runs of floor and profiler alternate, so that a
 //! machine that gets slower or faster during the benchmark does so for both.
 
+mod cold;
 mod floor;
 mod kernel;
 mod profiler;
@@ -21,9 +23,36 @@ use crate::ebpf;
 use report::{Report, Row};
 use workload::Workload;
 
-/// Arguments of `cargo xtask bench`.
+/// What to measure: the cost, unless something else is named.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    cost: Args,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    /// What profiling costs, beside a BPF program that only counts; also without a name.
+    Cost(Args),
+    /// How soon the first stack of a large program is complete, and how complete the first window of a busy host is.
+    Cold(cold::Args),
+}
+
+/// Runs `cargo xtask bench`.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match &bench.what {
+        None => cost(&bench.cost),
+        Some(What::Cost(args)) => cost(args),
+        Some(What::Cold(args)) => cold::run(args),
+    }
+}
+
+/// Arguments of `cargo xtask bench cost`.
+#[derive(clap::Args, Debug)]
+struct Args {
     /// Seconds per run.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -41,8 +70,8 @@ pub(crate) struct Args {
     markdown: Option<PathBuf>,
 }
 
-/// Runs `cargo xtask bench`.
-pub(crate) fn run(args: &Args) -> Result<()> {
+/// Runs `cargo xtask bench cost`.
+fn cost(args: &Args) -> Result<()> {
     if args.runs == 0 || args.seconds == 0 || args.rates.is_empty() {
         bail!("nothing to run: seconds, runs and rates must not be zero");
     }
