@@ -1,7 +1,8 @@
 //! Stacks of programs in C++, Rust and Go without frame pointers.
 
 use profiler_tests::chain::Chain;
-use profiler_tests::shape::{assert_all, check};
+use profiler_tests::pprof::samples;
+use profiler_tests::shape::{EXACT, Roots, assert_all, check, check_share};
 use profiler_tests::{Bare, Frame, Program, Session, Shape, Stack, Target, recording};
 
 /// Names from `app::chain_<first>` up to `main`.
@@ -56,6 +57,13 @@ fn rust_release_builds() {
     );
 }
 
+/// Whether a stack ends where the runtime's own stacks do: where a thread begins or, of its scheduler, where a goroutine was
+/// left for good.
+fn ends_in_runtime(stack: &Stack) -> bool {
+    let ends = ["runtime.mstart", "runtime.mcall", "runtime.morestack"];
+    stack.names().last().is_some_and(|last| ends.contains(&last.trim_end_matches(".abi0")))
+}
+
 #[test]
 fn go() {
     let session = Session::begin();
@@ -73,16 +81,32 @@ fn go() {
         Shape::new().maybe(&["runtime.memmove", "runtime.memmove.abi0"]).name("main.leafLight"),
     ]
     .map(whole);
-    // The runtime's own threads and scheduler run beside the program, on stacks of theirs that begin elsewhere.
-    let is_the_runtimes = |stack: &Stack| {
-        let names = stack.names();
-        let ends = ["runtime.mstart", "runtime.mstart.abi0", "runtime.mcall", "runtime.mcall.abi0"];
-        names.last().is_some_and(|last| ends.contains(last))
-            && !names.iter().any(|name| name.starts_with("main."))
-    };
+    // The runtime's own threads and scheduler run beside the program.
+    let is_the_runtimes =
+        |stack: &Stack| ends_in_runtime(stack) && !stack.names().iter().any(|name| name.starts_with("main."));
     let stacks: Vec<&Stack> =
         profile.of_pid(target.pid()).into_iter().filter(|stack| !is_the_runtimes(stack)).collect();
     assert_all([check("go", &stacks, &shapes)]);
     let copying: i64 = stacks.iter().filter(|s| s.has("main.leafLight")).map(|s| s.samples).sum();
     assert!(copying > 50, "samples in the runtime's assembly: {copying}");
+}
+
+#[test]
+fn go_collecting_garbage_on_the_threads_own_stacks() {
+    let session = Session::begin();
+    let program = Bare::go("garbage.go", "garbage").build();
+    let target = Target::start(&program, &[]);
+    let profile = recording::of_targets(&session, &[&target], "4s");
+    let stacks = profile.of_pid(target.pid());
+    let collecting: Vec<&Stack> = stacks
+        .iter()
+        .copied()
+        .filter(|s| s.has("runtime.systemstack") || s.has("runtime.systemstack.abi0"))
+        .collect();
+    assert!(samples(collecting.iter().copied()) > 100, "samples on the threads' own stacks");
+    let roots = Roots::of(&[&program]);
+    let expected = "       … down to goexit, mstart, mcall, clone or the entry\n";
+    assert_all([check_share("garbage", &stacks, EXACT, expected, |stack| {
+        roots.is_complete(stack) || ends_in_runtime(stack)
+    })]);
 }

@@ -42,6 +42,8 @@ pub mod kind {
     /// Behind the system call that makes a thread: in the new thread (rax is 0) the frame is the first, in the other it is
     /// as after a call.
     pub const CLONE: u8 = 8;
+    /// The code has changed stacks, and its frame pointer leads to the frame on the stack that it left, wherever that lies.
+    pub const OTHER_STACK: u8 = 9;
 }
 
 /// How the caller's frame pointer is found.
@@ -100,6 +102,8 @@ impl Rule {
     pub const UNSUPPORTED: Self = Self::special(kind::UNSUPPORTED);
     /// See [`kind::FRAME_POINTER`].
     pub const FRAME_POINTER: Self = Self::special(kind::FRAME_POINTER);
+    /// See [`kind::OTHER_STACK`].
+    pub const OTHER_STACK: Self = Self::special(kind::OTHER_STACK);
     /// See [`kind::SIGNAL`].
     pub const SIGNAL: Self = Self::special(kind::SIGNAL);
 

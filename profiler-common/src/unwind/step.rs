@@ -51,6 +51,8 @@ pub fn step(rule: &Rule, registers: Registers, file: &impl RegisterFile, memory:
     match rule.kind {
         kind::OFFSET | kind::DEREF | kind::PLT => {}
         kind::FRAME_POINTER => return frame_pointer_step(registers, memory),
+        // Every address lies above this one. Walks that do not rise are bounded by the number of frames alone.
+        kind::OTHER_STACK => return frame_pointer_step(Registers { sp: 0, ..registers }, memory),
         kind::CLONE => {
             return match file.get(RAX) {
                 Some(0) => Step::Root,
@@ -237,6 +239,16 @@ mod tests {
         assert_eq!(run(rule, &[0xc0de]), at(0xc0de, 0x1008, 0x1020));
         assert_eq!(step(&rule, LEAF, &Rax(Some(0)), &Stack(&[0xc0de])), Step::Root);
         assert_eq!(step(&rule, LEAF, &Rax(None), &Stack(&[0xc0de])), Step::Unsupported);
+    }
+
+    #[test]
+    fn the_frame_pointer_may_lead_to_another_stack() {
+        let stack = [0x5555, 0xc0de];
+        let below = Registers { sp: 0x9000, fp: 0x1000, ..LEAF };
+        let to = |rule: Rule, registers| step(&rule, registers, &Rax(None), &Stack(&stack));
+        assert_eq!(to(Rule::OTHER_STACK, below), at(0xc0de, 0x1010, 0x5555));
+        assert_eq!(to(Rule::FRAME_POINTER, below), Step::Lost);
+        assert_eq!(to(Rule::OTHER_STACK, Registers { fp: 0, ..below }), Step::Root);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Code<'_> {
     /// The rules of a gap that has entries of a procedure linkage table in it. lld describes none of them, and a program of
     /// many calls between libraries is there once in a thousand samples.
     fn linkage_table(&self, gap: Range<u64>) -> Option<Steps> {
-        let first = gap.start.next_multiple_of(LINKAGE_BYTES);
+        let first = gap.start.checked_next_multiple_of(LINKAGE_BYTES)?;
         let part = self.loaded.iter().find_map(|part| part.from(first))?;
         let length = gap.end.checked_sub(first)?.min(part.size);
         let mut bytes = vec![0; usize::try_from(length).ok()?];

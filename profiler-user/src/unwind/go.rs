@@ -1,6 +1,6 @@
 //! Go's code: functions that are no links in the chain of frame pointers.
 
-use std::{fs::File, ops::Range, sync::Arc};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use profiler_common::unwind::rule::{Rule, fp, kind};
 
@@ -18,7 +18,7 @@ const MOST_FUNCTION_BYTES: u64 = 1 << 12;
 ///
 /// Those that begin a stack have no caller, but the frame pointer need not say so: a thread starts with that of the
 /// thread that made it. The trampoline that signal handlers return to stands above the kernel's signal frame.
-const SPECIAL: [(&[u8], Rule); 11] = [
+const SPECIAL: [(&[u8], Rule); 16] = [
     (b"runtime.goexit", Rule::END),
     (b"runtime.mstart", Rule::END),
     (b"runtime.rt0_go", Rule::END),
@@ -27,11 +27,18 @@ const SPECIAL: [(&[u8], Rule); 11] = [
     (b"runtime.sigreturn__sigaction", Rule::SIGNAL),
     // Its name before Go 1.20.
     (b"runtime.sigreturn", Rule::SIGNAL),
-    // These change stacks, which only the frame pointer follows.
-    (b"runtime.systemstack", Rule::FRAME_POINTER),
-    (b"runtime.mcall", Rule::FRAME_POINTER),
-    (b"runtime.asmcgocall", Rule::FRAME_POINTER),
-    (b"runtime.morestack", Rule::FRAME_POINTER),
+    // These change stacks, which only the frame pointer follows: from a thread's own to a goroutine's, and in some it is
+    // zero, for there is no way back.
+    (b"runtime.systemstack", Rule::OTHER_STACK),
+    (b"runtime.mcall", Rule::OTHER_STACK),
+    (b"runtime.asmcgocall", Rule::OTHER_STACK),
+    (b"runtime.morestack", Rule::OTHER_STACK),
+    (b"runtime.asmcgocall_no_g", Rule::OTHER_STACK),
+    // These call the vdso on the thread's own stack.
+    (b"runtime.nanotime1", Rule::OTHER_STACK),
+    (b"runtime.walltime", Rule::OTHER_STACK),
+    (b"runtime.vgetrandom1", Rule::OTHER_STACK),
+    (b"time.now", Rule::OTHER_STACK),
 ];
 
 /// A rule of Go's .debug_frame with what it leaves out: code with a frame saves the frame pointer right behind the return
@@ -45,7 +52,7 @@ pub(super) fn with_frame_pointer(rule: Rule) -> Rule {
 }
 
 /// The special rules, and gaps between; nothing where the table of symbols was stripped.
-pub(super) fn special(file: &Arc<File>, symbols: Part, names: Part) -> Result<Steps> {
+pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: Part) -> Result<Steps> {
     let mut table = Bytes::of_file(file, symbols.offset, symbols.size);
     let mut strings = Bytes::of_file(file, names.offset, names.size);
     table.allow(2 * MOST_SYMBOLS * SYMBOL_BYTES);
@@ -63,18 +70,51 @@ pub(super) fn special(file: &Arc<File>, symbols: Part, names: Part) -> Result<St
         if let Some((_, rule)) = SPECIAL.iter().find(|special| special.0 == name)
             && found.len() < 4 * SPECIAL.len()
         {
-            // The kernel "returns" to the trampoline's first byte, and callers are looked up one byte before.
-            let early = u64::from(*rule == Rule::SIGNAL);
-            found.push((code.start.saturating_sub(early), code.end, *rule));
+            if *rule == Rule::OTHER_STACK {
+                let bytes = read(file, loaded, &code);
+                found.extend(with_frame(&code, &bytes).map(|part| (part.start, part.end, *rule)));
+            } else {
+                // The kernel "returns" to the trampoline's first byte, and callers are looked up one byte before.
+                let early = u64::from(*rule == Rule::SIGNAL);
+                found.push((code.start.saturating_sub(early), code.end, *rule));
+            }
         }
     }
-    found.sort_unstable();
+    found.sort_unstable_by_key(|&(start, ..)| start);
     let mut steps = Steps::default();
     for (start, end, rule) in found {
         steps.push(start, rule);
         steps.push(end, Rule::GAP);
     }
     Ok(steps)
+}
+
+/// The code of a function; nothing where the file does not have it.
+fn read(file: &File, loaded: &[Part], code: &Range<u64>) -> Vec<u8> {
+    let place = loaded.iter().find_map(|segment| segment.from(code.start));
+    let Some(place) = place.filter(|place| place.size >= code.end - code.start) else {
+        return Vec::new();
+    };
+    let mut bytes = vec![0; (code.end - code.start) as usize];
+    let read = file.read_exact_at(&mut bytes, place.offset);
+    if read.is_ok() { bytes } else { Vec::new() }
+}
+
+/// The parts of a function in which the frame pointer is its own: not the prologue, nor a return.
+fn with_frame(code: &Range<u64>, bytes: &[u8]) -> impl Iterator<Item = Range<u64>> {
+    // pushq %rbp; movq %rsp, %rbp
+    const PROLOGUE: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
+    // popq %rbp; retq
+    const EPILOGUE: &[u8] = &[0x5d, 0xc3];
+    let first = if bytes.starts_with(PROLOGUE) { PROLOGUE.len() } else { 0 };
+    let returns = bytes.windows(EPILOGUE.len()).enumerate().filter(|(_, window)| *window == EPILOGUE);
+    let mut borders = vec![code.start + first as u64];
+    for (at, _) in returns {
+        borders.extend([code.start + at as u64 + 1, code.start + at as u64 + 2]);
+    }
+    borders.push(code.end);
+    let parts: Vec<Range<u64>> = borders.as_chunks().0.iter().map(|&[start, end]| start..end).collect();
+    parts.into_iter().filter(|part| !part.is_empty())
 }
 
 /// Place of the name and addresses of the code, if a symbol is a short function.
@@ -84,4 +124,22 @@ fn function(bytes: &[u8]) -> Option<(u64, Range<u64>)> {
     let (start, size) = (cursor.u64()?, cursor.u64()?);
     let short = info & 0xf == STT_FUNC && (1..=MOST_FUNCTION_BYTES).contains(&size);
     short.then_some((name.into(), start..start.checked_add(size)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_pointer_is_not_the_functions_own_at_its_beginning_and_at_returns() {
+        let parts = |bytes: &[u8]| with_frame(&(0x100..0x110), bytes).collect::<Vec<_>>();
+        assert_eq!(parts(&[0x90; 16]), [0x100..0x110]);
+        let mut code = [0x90; 16];
+        code[..4].copy_from_slice(&[0x55, 0x48, 0x89, 0xe5]);
+        code[8..10].copy_from_slice(&[0x5d, 0xc3]);
+        assert_eq!(parts(&code), [0x104..0x109, 0x10a..0x110]);
+        code[14..].copy_from_slice(&[0x5d, 0xc3]);
+        assert_eq!(parts(&code), [0x104..0x109, 0x10a..0x10f]);
+        assert_eq!(parts(&[]), [0x100..0x110]);
+    }
 }

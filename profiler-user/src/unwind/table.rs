@@ -217,7 +217,7 @@ fn decompress(file: &Arc<File>, section: &Section) -> Result<Option<Vec<u8>>> {
 }
 
 fn special(file: &Arc<File>, elf: &Elf) -> Steps {
-    let special = elf.symbols.map(|(symbols, names)| go::special(file, symbols, names));
+    let special = elf.symbols.map(|(symbols, names)| go::special(file, &elf.loaded, symbols, names));
     special.transpose().unwrap_or_else(ignored).unwrap_or_default()
 }
 

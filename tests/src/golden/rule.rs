@@ -7,11 +7,12 @@ use profiler_common::unwind::rule::{Rule, fp, kind, ra};
 use super::REGISTERS;
 
 /// Rules that are their kind alone.
-const SPECIAL: [(u8, &str); 5] = [
+const SPECIAL: [(u8, &str); 6] = [
     (kind::GAP, "gap"),
     (kind::END, "end"),
     (kind::UNSUPPORTED, "unsupported"),
     (kind::FRAME_POINTER, "frame-pointer"),
+    (kind::OTHER_STACK, "other-stack"),
     (kind::SIGNAL, "signal"),
 ];
 
