@@ -22,7 +22,7 @@ use crate::{
         merge::{Duration, Merger},
         proto::Profile,
     },
-    report::{json, text, top},
+    report::{json, subject::ReportError, text, top},
 };
 
 /// Where a recording goes.
@@ -179,7 +179,7 @@ struct Json {
 }
 
 impl Summary {
-    fn report(&self) -> Result<top::TopReport, top::TopError> {
+    fn report(&self) -> Result<top::TopReport, ReportError> {
         top::top(&self.profile, &top::Options { rows: Some(10), ..top::Options::default() })
     }
 
