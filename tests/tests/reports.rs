@@ -26,4 +26,5 @@ fn of_a_recorded_host() {
             commands::compare(binary(), std::slice::from_ref(&host), &request);
         }
     }
+    commands::compare_graphs(binary(), &[host]);
 }

@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
 mod agent;
+mod callgraph;
 mod capturing;
 mod command;
 mod doctor;
+mod drawing;
+mod flamegraph;
 mod folded;
 mod lens;
 mod list;
@@ -51,6 +54,10 @@ enum Command {
     Traces(traces::Args),
     /// Show the tables of a profile as they are.
     Raw(raw::Args),
+    /// Draw all stacks as a flame graph: a page to explore, a picture, or a file for speedscope or Firefox.
+    Flamegraph(flamegraph::Args),
+    /// Draw who calls whom.
+    Callgraph(callgraph::Args),
     /// Print one line per stack, for flame graph tools.
     Folded(folded::Args),
     /// Show what this host offers and lacks for profiling, and how to mend it.
@@ -85,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Traces(args) => traces::run(&args),
         Command::Raw(args) => raw::run(&args),
+        Command::Flamegraph(args) => flamegraph::run(&args),
+        Command::Callgraph(args) => callgraph::run(&args),
         Command::Folded(args) => folded::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };

@@ -2,8 +2,11 @@
 //!
 //! A [`subject::Lens`] says how a profile is looked at, [`subject::Subject`] is what it leaves; [`node`] tells the
 //! places apart. On these stand the reports: [`top`], [`tree`] over a [`graph`] that [`trim`] has cut, [`list`],
-//! [`traces`], [`folded`] and [`raw`].
+//! [`traces`], [`folded`] and [`raw`]; and pictures: [`dot`] of a graph, [`flame`] graphs.
 
+pub mod colour;
+pub mod dot;
+pub mod flame;
 pub mod folded;
 pub mod graph;
 pub mod header;

@@ -48,30 +48,33 @@ const OPTIONS: [&str; 27] = [
     "--drop-negative",
 ];
 
-/// A dozen and more ways to ask for each report; `functions` are regexes that match something.
-pub(crate) fn requests(report: &str, functions: &str) -> Vec<Request> {
-    let of = |extra: &str| {
-        let ours = match report {
-            "peek" | "list" => vec![report.to_owned(), functions.to_owned()],
-            report => vec![report.to_owned()],
-        };
-        let theirs = match report {
-            "peek" | "list" => vec![format!("-{report}={functions}")],
-            report => vec![format!("-{report}")],
-        };
-        let dashed = |option: String| match option.strip_prefix("--by=") {
-            Some(granularity) => format!("-{granularity}"),
-            None => {
-                let (name, value) = option.split_once('=').map_or((&*option, None), |(n, v)| (n, Some(v)));
-                let name = name.trim_start_matches("--").replace('-', "_");
-                value.map_or(format!("-{name}"), |value| format!("-{name}={value}"))
-            }
-        };
-        Request {
-            ours: ours.into_iter().chain(words(extra)).collect(),
-            theirs: theirs.into_iter().chain(words(extra).into_iter().map(dashed)).collect(),
+/// One way to ask for a report.
+fn request(report: &str, functions: &str, extra: &str) -> Request {
+    let ours = match report {
+        "peek" | "list" => vec![report.to_owned(), functions.to_owned()],
+        report => vec![report.to_owned()],
+    };
+    let theirs = match report {
+        "peek" | "list" => vec![format!("-{report}={functions}")],
+        report => vec![format!("-{report}")],
+    };
+    let dashed = |option: String| match option.strip_prefix("--by=") {
+        Some(granularity) => format!("-{granularity}"),
+        None => {
+            let (name, value) = option.split_once('=').map_or((&*option, None), |(n, v)| (n, Some(v)));
+            let name = name.trim_start_matches("--").replace('-', "_");
+            value.map_or(format!("-{name}"), |value| format!("-{name}={value}"))
         }
     };
+    Request {
+        ours: ours.into_iter().chain(words(extra)).collect(),
+        theirs: theirs.into_iter().chain(words(extra).into_iter().map(dashed)).collect(),
+    }
+}
+
+/// A dozen and more ways to ask for each report; `functions` are regexes that match something.
+pub(crate) fn requests(report: &str, functions: &str) -> Vec<Request> {
+    let of = |extra: &str| request(report, functions, extra);
     let mut all: Vec<Request> = OPTIONS.iter().map(|options| of(options)).collect();
     if report == "tree" {
         for trim in [
@@ -111,28 +114,33 @@ fn pprof() -> &'static Path {
     })
 }
 
+fn theirs(files: &[PathBuf], request: &Request) -> Command {
+    let mut command = Command::new(pprof());
+    // Settings of the user are not looked for.
+    let nowhere = "/nonexistent";
+    command.arg("-symbolize=none").args(&request.theirs).args(files);
+    command.env("TZ", "UTC").env("XDG_CONFIG_HOME", nowhere).env("PPROF_BINARY_PATH", nowhere);
+    command.env("PPROF_TMPDIR", std::env::temp_dir());
+    command
+}
+
+fn ours(profiler: &Path, files: &[PathBuf], request: &Request) -> Command {
+    let mut command = Command::new(profiler);
+    command.args(&request.ours).args(files);
+    command
+}
+
+/// Whether it succeeded, and its stdout.
+fn ask(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Asks both and compares. Where pprof refuses, so must we.
 pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
-    let scratch = tempfile::tempdir().unwrap();
-    let mut theirs = Command::new(pprof());
-    theirs
-        .arg("-symbolize=none")
-        .args(&request.theirs)
-        .args(files)
-        .env("TZ", "UTC")
-        .env("PPROF_TMPDIR", scratch.path())
-        .env("XDG_CONFIG_HOME", scratch.path())
-        .env("PPROF_BINARY_PATH", "/nonexistent");
-    let mut ours = Command::new(profiler);
-    ours.args(&request.ours).args(files);
-    let answer = |command: &mut Command| {
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.success(), text, String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (their_success, their_text, their_errors) = answer(&mut theirs);
-    let (our_success, our_text, our_errors) = answer(&mut ours);
-    assert_eq!(our_success, their_success, "{ours:?}\n{our_errors}\n{theirs:?}\n{their_errors}");
+    let (mut theirs, mut ours) = (theirs(files, request), ours(profiler, files, request));
+    let ((their_success, their_text), (our_success, our_text)) = (ask(&mut theirs), ask(&mut ours));
+    assert_eq!(our_success, their_success, "{ours:?} and {theirs:?}");
     if !their_success {
         return;
     }
@@ -166,6 +174,45 @@ pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
         near(&right),
         folder.display()
     );
+}
+
+/// Asks both for the call graph and compares nodes and edges with their values. pprof draws labels as boxes, too.
+pub(crate) fn compare_graphs(profiler: &Path, files: &[PathBuf]) {
+    for options in
+        ["", "--nodecount=15", "--by=lines", "--focus=main", "--nodefraction=0.02 --edgefraction=0.01"]
+    {
+        let mut request = request("callgraph", "", options);
+        request.theirs[0] = "-dot".to_owned();
+        request.theirs.push("-taghide=.".to_owned());
+        let (_, theirs) = ask(&mut theirs(files, &request));
+        let (_, ours) = ask(&mut ours(profiler, files, &request));
+        let (theirs, ours) = (drawn(&theirs), drawn(&ours));
+        assert!(theirs.len() > 4, "{request:?} of {files:?}: there is a graph");
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            assert_eq!(ours, theirs, "{request:?} of {files:?}");
+        }
+        assert_eq!(ours.len(), theirs.len(), "{request:?} of {files:?}");
+    }
+}
+
+/// What tells of nodes and edges: the hint under the mouse, which has the whole name and the value; the size of a
+/// node's letters, which tells its own value; and whether an edge is inlined or dotted. Sorted.
+fn drawn(dot: &str) -> Vec<String> {
+    let part = |line: &str, start: &str, end: &str| {
+        let (_, rest) = line.split_once(start)?;
+        Some(rest.split_once(end)?.0.to_owned())
+    };
+    let line = |line: &str| {
+        let hint = part(line, "tooltip=\"", "\" ")?;
+        if line.contains(" -> N") {
+            let marks = ["(inline)", "style=\"dotted\""].map(|mark| line.contains(mark));
+            return Some(format!("{hint} {marks:?}"));
+        }
+        Some(format!("{hint} {}", part(line, "fontsize=", " ")?))
+    };
+    let mut lines: Vec<String> = dot.lines().filter(|line| line.starts_with('N')).filter_map(line).collect();
+    lines.sort_unstable();
+    lines
 }
 
 /// Blocks between separators, each line with its spaces made one. The profile's comments, which we do not repeat on

@@ -265,3 +265,11 @@ fn reports_of_merged_profiles() {
         "work",
     );
 }
+
+#[test]
+fn call_graphs() {
+    let [cpu, heap, ..] = real();
+    for file in [cpu, heap] {
+        commands::compare_graphs(Path::new(env!("CARGO_BIN_EXE_profiler")), &[file]);
+    }
+}

@@ -83,7 +83,7 @@ pub fn head(header: &Header, numbers: &Numbers) -> Vec<String> {
 }
 
 /// What was left out of the profile, and how much of it is shown: `shown` of the total.
-fn summary(header: &Header, filters: &[String], shown: i64, numbers: &Numbers) -> Vec<String> {
+pub(super) fn summary(header: &Header, filters: &[String], shown: i64, numbers: &Numbers) -> Vec<String> {
     let mut lines = Vec::new();
     if !filters.is_empty() {
         lines.push("Active filters:".to_owned());
