@@ -1,5 +1,11 @@
 //! The reports of real recordings against those of `go tool pprof`, number by number.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests by their attribute, not their helpers"
+)]
+
 #[path = "../../profiler-user/tests/pprof_agreement/commands.rs"]
 mod commands;
 

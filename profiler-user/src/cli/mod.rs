@@ -4,6 +4,7 @@ mod agent;
 mod callgraph;
 mod capturing;
 mod command;
+mod diff;
 mod doctor;
 mod drawing;
 mod flamegraph;
@@ -50,6 +51,8 @@ enum Command {
     Peek(peek::Args),
     /// Show the source of the functions that a regex matches, with the value of each line.
     List(list::Args),
+    /// Show what changed between two profiles, and whether it is noise.
+    Diff(diff::Args),
     /// Show every sample with its labels and its stack.
     Traces(traces::Args),
     /// Show the tables of a profile as they are.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Tree(args) => tree::run(&args),
         Command::Peek(args) => peek::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Traces(args) => traces::run(&args),
         Command::Raw(args) => raw::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),

@@ -5,6 +5,7 @@
 //! [`traces`], [`folded`] and [`raw`]; and pictures: [`dot`] of a graph, [`flame`] graphs.
 
 pub mod colour;
+pub mod diff;
 pub mod dot;
 pub mod flame;
 pub mod folded;

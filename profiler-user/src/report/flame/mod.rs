@@ -8,7 +8,9 @@ pub mod svg;
 
 use std::collections::HashMap;
 
+use super::diff::Key;
 use super::header::Header;
+use super::measure::truncated;
 use super::node::{Objects, Place};
 use super::numbers::Numbers;
 use super::subject::{Lens, ReportError, Subject};
@@ -80,6 +82,49 @@ pub fn flame(profile: &Profile, lens: &Lens) -> Result<FlameReport, ReportError>
     let Subject { ref header, ref filters, ref unmatched, .. } = subject;
     let (header, filters, unmatched) = (header.clone(), filters.clone(), unmatched.clone());
     Ok(FlameReport { header, filters, unmatched, numbers, places, frames, kind: Kind::Single })
+}
+
+/// Puts the stacks of two profiles into one tree, whose frames know both values; `factor` says what the values of the
+/// base are multiplied with.
+pub(super) fn of_two(
+    base: &Profile,
+    other: &Profile,
+    lens: &Lens,
+    factor: impl Fn(&Header, &Header) -> f64,
+) -> Result<FlameReport, ReportError> {
+    let (base, other) = (Subject::new(base, lens)?, Subject::new(other, lens)?);
+    let factor = factor(&base.header, &other.header);
+    let factor = if factor.is_finite() { factor } else { 1.0 };
+    let mut places: Vec<Place<'static>> = Vec::new();
+    let mut known: HashMap<Key, usize> = HashMap::new();
+    let mut tree = Tree::default();
+    for (subject, of_base) in [(&base, true), (&other, false)] {
+        let nodes = subject.nodes(lens, Objects::Told)?;
+        // What is the same function on both sides is one place.
+        let common: Vec<usize> = nodes
+            .places()
+            .iter()
+            .map(|place| {
+                *known.entry(Key::of(place)).or_insert_with(|| {
+                    places.push(place.clone().into_owned());
+                    places.len() - 1
+                })
+            })
+            .collect();
+        for (sample, value) in subject.weighted() {
+            let frames = nodes.frames(sample);
+            let stack = frames.filter_map(|frame| Some((*common.get(frame.node)?, frame.inlined)));
+            if of_base {
+                tree.add(stack, 0, truncated(value, factor));
+            } else {
+                tree.add(stack, value, 0);
+            }
+        }
+    }
+    let names: Vec<String> = places.iter().map(Place::name).collect();
+    let frames = tree.frames(&names);
+    let Subject { header, filters, unmatched, numbers, .. } = other;
+    Ok(FlameReport { header, filters, unmatched, numbers, places, frames, kind: Kind::Comparison })
 }
 
 impl FlameReport {

@@ -1,5 +1,6 @@
 //! Reports as JSON for programs: raw numbers in the profile's unit, never rounded or scaled.
 
+mod diff;
 mod list;
 mod raw;
 mod stacks;
@@ -8,6 +9,7 @@ mod tree;
 
 use serde::Serialize;
 
+pub use diff::diff;
 pub use list::list;
 pub use raw::raw;
 pub use stacks::{folded, traces};

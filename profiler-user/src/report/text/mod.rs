@@ -1,5 +1,6 @@
 //! Reports as text for people, with google/pprof's head and columns.
 
+mod diff;
 mod folded;
 mod list;
 mod raw;
@@ -13,6 +14,7 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+pub use diff::{Noise, Shown, diff};
 pub use folded::folded;
 pub use list::{Read, list};
 pub use raw::raw;
