@@ -7,6 +7,7 @@ pub mod code;
 mod folder;
 mod load;
 pub mod moment;
+mod parallel;
 mod url;
 
 use std::fmt;
