@@ -98,7 +98,7 @@ pub(crate) fn requests(report: &str, functions: &str) -> Vec<Request> {
 }
 
 /// The path of the tool itself: `go tool` takes longer to find it than it takes to answer.
-fn pprof() -> &'static Path {
+pub(crate) fn pprof() -> &'static Path {
     static PPROF: OnceLock<PathBuf> = OnceLock::new();
     PPROF.get_or_init(|| {
         // Running it once makes Go build it where it is not built yet.

@@ -28,18 +28,18 @@ use profiler_user::source::{Labels, Selection, Source, SourceError, Watcher, loa
 use regex::Regex;
 
 /// Runs Go, whose caches stay in the build folder.
-fn go(arguments: &[&str]) -> String {
+fn go(arguments: &[&str]) {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-    let output = Command::new("go")
-        .args(arguments)
-        .env("GOCACHE", cache.join("build"))
-        .env("GOPATH", cache.join("path"))
-        .env("GOFLAGS", "")
-        .env("PPROF_BINARY_PATH", "/nonexistent")
-        .env("TZ", "UTC")
-        .output()
-        .unwrap_or_else(|error| panic!("this test compares with `go tool pprof`, but `go` cannot be run ({error}); install Go and put it on the PATH"));
-    assert!(output.status.success(), "go {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::new("go");
+    command.args(arguments).env("GOCACHE", cache.join("build")).env("GOPATH", cache.join("path"));
+    stdout_of(command.env("GOFLAGS", ""));
+}
+
+fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("this test compares with `go tool pprof`, but {command:?} cannot be run ({error}); install Go and put it on the PATH")
+    });
+    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -160,20 +160,20 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn compare(files: &[PathBuf], case: &Case) {
-    let mut arguments =
-        vec!["tool", "pprof", "-top", "-symbolize=none", "-nodefraction=0", "-edgefraction=0"];
+    let mut arguments = vec!["-top", "-symbolize=none", "-nodefraction=0", "-edgefraction=0"];
     arguments.extend(case.pprof.iter().map(String::as_str));
     arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
-    let theirs = go(&arguments);
+    let mut pprof = Command::new(commands::pprof());
+    let theirs = stdout_of(pprof.args(&arguments).env("TZ", "UTC").env("PPROF_BINARY_PATH", "/nonexistent"));
     let sources: Vec<Source> = files.iter().cloned().map(Source::Path).collect();
     let selection = Selection { labels: Labels::Keep, ..Selection::default() };
     let loaded = load(&sources, &selection, &mut Silent).unwrap();
     let ours = text::top(&top(&loaded.profile, &case.options).unwrap(), Paint::Plain);
     let (theirs, ours) = (lines(&theirs), lines(&ours));
     for (number, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
-        assert_eq!(ours, theirs, "line {} of `go {}`", number + 1, arguments.join(" "));
+        assert_eq!(ours, theirs, "line {} of `pprof {}`", number + 1, arguments.join(" "));
     }
-    assert_eq!(ours.len(), theirs.len(), "lines of `go {}`", arguments.join(" "));
+    assert_eq!(ours.len(), theirs.len(), "lines of `pprof {}`", arguments.join(" "));
 }
 
 #[test]
