@@ -18,6 +18,8 @@ pub mod node;
 pub mod numbers;
 pub mod order;
 pub mod paths;
+#[cfg(test)]
+mod properties;
 pub mod raw;
 pub mod subject;
 pub mod tag_frames;

@@ -50,10 +50,7 @@ pub fn diff(report: &DiffReport, shown: Shown, paint: Paint) -> String {
         [row.own, row.total].iter().all(|one| matches!(one.verdict, Verdict::Noise | Verdict::Same))
     };
     let noise = report.rows.iter().filter(is_noise).count();
-    push_line(
-        &mut out,
-        &format!("{} rows: {} changed, {noise} may be noise", report.rows.len(), report.rows.len() - noise),
-    );
+    push_line(&mut out, &format!("{} changed, {noise} may be noise", report.rows.len() - noise));
     let columns = format!(
         "{:>10} {:>22} {:>10} {:>10} {:>6}   {:>10} {:>22} {:>10} {:>10} {:>6}",
         "flat", "95% interval", "base", "other", "", "cum", "95% interval", "base", "other", ""
@@ -169,7 +166,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Base: app, cpu 60ms in 1s, 6 samples");
         assert_eq!(lines[1], "Other: app, cpu 2.04s in 1s, 204 samples");
-        assert!(lines[3].starts_with("4 rows: 3 changed, 1 may be noise"), "{text}");
+        assert!(lines[3].starts_with("3 changed, 1 may be noise"), "{text}");
         assert!(lines[5].contains("+64.71pp") && lines[5].contains("more"), "{text}");
         assert!(lines[5].ends_with("[[vdso]]"), "{text}");
         let all = diff(&report, Shown { rows: Some(1), noise: Noise::Shown }, Paint::Colours);
