@@ -1,14 +1,25 @@
 //! The command line: one file per subcommand. Arguments are parsed without side effects, then turned into a plan.
 
 mod agent;
+mod callgraph;
 mod capturing;
 mod command;
+mod diff;
 mod doctor;
+mod drawing;
+mod flamegraph;
+mod folded;
+mod lens;
+mod list;
 mod logging;
+mod peek;
+mod raw;
 mod reading;
 mod record;
 mod recording;
 mod top;
+mod traces;
+mod tree;
 mod units;
 
 use std::process::ExitCode;
@@ -34,6 +45,24 @@ enum Command {
     Agent(agent::Args),
     /// Show the functions that the CPU time of one or more profiles went to.
     Top(top::Args),
+    /// Show functions between their callers and callees.
+    Tree(tree::Args),
+    /// Show the callers and callees of the functions that a regex matches.
+    Peek(peek::Args),
+    /// Show the source of the functions that a regex matches, with the value of each line.
+    List(list::Args),
+    /// Show what changed between two profiles, and whether it is noise.
+    Diff(diff::Args),
+    /// Show every sample with its labels and its stack.
+    Traces(traces::Args),
+    /// Show the tables of a profile as they are.
+    Raw(raw::Args),
+    /// Draw all stacks as a flame graph: a page to explore, a picture, or a file for speedscope or Firefox.
+    Flamegraph(flamegraph::Args),
+    /// Draw who calls whom.
+    Callgraph(callgraph::Args),
+    /// Print one line per stack, for flame graph tools.
+    Folded(folded::Args),
     /// Show what this host offers and lacks for profiling, and how to mend it.
     Doctor(doctor::Args),
 }
@@ -61,6 +90,15 @@ pub fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Tree(args) => tree::run(&args),
+        Command::Peek(args) => peek::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Traces(args) => traces::run(&args),
+        Command::Raw(args) => raw::run(&args),
+        Command::Flamegraph(args) => flamegraph::run(&args),
+        Command::Callgraph(args) => callgraph::run(&args),
+        Command::Folded(args) => folded::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

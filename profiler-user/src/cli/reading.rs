@@ -1,16 +1,16 @@
 //! What all commands that read profiles have in common: the arguments, and what is shown while reading.
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::Regex;
 
-use super::Failure;
-use crate::profile::filter::{FrameFilter, Matched};
+use super::{Failure, Outcome};
 use crate::profile::labels::LabelFilter;
-use crate::report::node::Granularity;
+use crate::report::subject::ReportError;
 use crate::report::text::Paint;
 use crate::source::moment::Moment;
 use crate::source::{Labels, Loaded, Selection, Source, SourceError, Watcher, load};
@@ -36,93 +36,99 @@ pub(super) struct SourceArgs {
     until: Option<Moment>,
 }
 
-/// Which frames, and which value, a report is about.
-#[derive(clap::Args, Debug)]
-pub(super) struct FrameArgs {
-    /// Only samples with a frame whose function, source file or mapping matches this regex.
-    #[arg(long, value_name = "REGEX")]
-    focus: Option<Regex>,
-    /// No samples with a frame that matches this regex.
-    #[arg(long, value_name = "REGEX")]
-    ignore: Option<Regex>,
-    /// Leave out the frames that match this regex; their callers get their values.
-    #[arg(long, value_name = "REGEX")]
-    hide: Option<Regex>,
-    /// Leave out the frames that do not match this regex.
-    #[arg(long, value_name = "REGEX")]
-    show: Option<Regex>,
-    /// The value to report, by name or number from 0 [default: the profile's default, or else the last].
-    #[arg(long, value_name = "NAME")]
-    pub(super) sample_index: Option<String>,
-    /// What has a row of its own.
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) by: Granularity,
-}
-
 impl SourceArgs {
-    /// Reads the sources. Broken files of a folder are reported on stderr, and progress where it takes long.
-    ///
-    /// # Errors
-    /// A source that is not there cannot start the command; a broken one is a failure while running.
+    /// See [`read`].
     pub(super) fn load(&self, labels: Labels) -> Result<Loaded, Failure> {
-        let sources: Vec<Source> = self.source.iter().map(|name| Source::new(name)).collect();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        let (since, until) = (self.since.map(|time| time.nanos(now)), self.until.map(|time| time.nanos(now)));
-        if since.zip(until).is_some_and(|(since, until)| since >= until) {
-            return Err(Failure::CannotStart(anyhow!(
-                "--since is not before --until, so no profile can be between them; swap them or leave one out"
-            )));
-        }
-        let samples = self.labels.iter().cloned().fold(LabelFilter::default(), LabelFilter::and);
-        let selection = Selection { since, until, samples, labels };
-        let mut console = Console::new();
-        let loaded = load(&sources, &selection, &mut console);
-        console.finish();
-        let loaded = loaded.map_err(|error| {
-            if error.is_missing() {
-                Failure::CannotStart(error.into())
-            } else {
-                Failure::WhileRunning(error.into())
-            }
-        })?;
-        if loaded.broken > 0 {
-            let (broken, read) = (loaded.broken, loaded.profiles);
-            eprintln!("profiler: warning: {broken} broken files were left out, {read} profiles were read");
-        }
-        if loaded.profile.sample.is_empty() && !selection.samples.is_empty() {
-            eprintln!("profiler: warning: no sample has the labels that --where asks for");
-        }
-        Ok(loaded)
+        let SourceArgs { source, labels: samples, since, until } = self;
+        read(&Choice { sources: source, samples, since: *since, until: *until }, labels)
     }
 }
 
-impl FrameArgs {
-    /// The regexes as the reports take them.
-    pub(super) fn frames(&self) -> FrameFilter {
-        FrameFilter {
-            focus: self.focus.clone(),
-            ignore: self.ignore.clone(),
-            hide: self.hide.clone(),
-            show: self.show.clone(),
-        }
-    }
+/// What is read, as it is written.
+pub(super) struct Choice<'a> {
+    pub(super) sources: &'a [String],
+    pub(super) samples: &'a [LabelFilter],
+    pub(super) since: Option<Moment>,
+    pub(super) until: Option<Moment>,
 }
 
-/// Warns of regexes that matched nothing, as a typing error would.
-pub(super) fn warn_of_unmatched(matched: Matched) {
-    let Matched { focus, ignore, hide, show } = matched;
-    for (name, matched) in [("focus", focus), ("ignore", ignore), ("hide", hide), ("show", show)] {
-        if !matched {
-            eprintln!("profiler: warning: --{name} matched no frame");
-        }
+/// Reads sources. Broken files of a folder are reported on stderr, and progress where it takes long.
+///
+/// # Errors
+/// A source that is not there cannot start the command; a broken one is a failure while running.
+pub(super) fn read(choice: &Choice<'_>, labels: Labels) -> Result<Loaded, Failure> {
+    let sources: Vec<Source> = choice.sources.iter().map(|name| Source::new(name)).collect();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    let (since, until) = (choice.since.map(|time| time.nanos(now)), choice.until.map(|time| time.nanos(now)));
+    if since.zip(until).is_some_and(|(since, until)| since >= until) {
+        return Err(Failure::CannotStart(anyhow!(
+            "--since is not before --until, so no profile can be between them; swap them or leave one out"
+        )));
     }
+    let samples = choice.samples.iter().cloned().fold(LabelFilter::default(), LabelFilter::and);
+    let selection = Selection { since, until, samples, labels };
+    let mut console = Console::new();
+    let loaded = load(&sources, &selection, &mut console);
+    console.finish();
+    let loaded = loaded.map_err(|error| {
+        if error.is_missing() {
+            Failure::CannotStart(error.into())
+        } else {
+            Failure::WhileRunning(error.into())
+        }
+    })?;
+    if loaded.broken > 0 {
+        let (broken, read) = (loaded.broken, loaded.profiles);
+        eprintln!("profiler: warning: {broken} broken files were left out, {read} profiles were read");
+    }
+    if loaded.profile.sample.is_empty() && !selection.samples.is_empty() {
+        eprintln!("profiler: warning: no sample has the labels that --where asks for");
+    }
+    Ok(loaded)
 }
 
 /// Colours where stdout is a terminal and the user has not asked for none (<https://no-color.org>).
 pub(super) fn paint() -> Paint {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if wanted && stdout().is_terminal() { Paint::Colours } else { Paint::Plain }
+}
+
+/// Prints a report.
+pub(super) fn print(rendered: &str) -> Outcome {
+    match stdout().write_all(rendered.as_bytes()) {
+        // `profiler top … | head` has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::WhileRunning(anyhow::Error::new(error).context("cannot write to stdout")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Prints a report as JSON.
+pub(super) fn print_json(rendered: serde_json::Result<String>) -> Outcome {
+    print(&rendered.context("cannot write JSON").map_err(Failure::WhileRunning)?)
+}
+
+/// Explains the order of arguments where the regex is a file, and what should be a source is missing.
+pub(super) fn regex_first(regex: &Regex, loaded: Result<Loaded, Failure>) -> Result<Loaded, Failure> {
+    match loaded {
+        Err(Failure::CannotStart(error)) if std::path::Path::new(regex.as_str()).exists() => {
+            Err(Failure::CannotStart(error.context(format!(
+                "the regex comes first, then what to read, but {:?} is a file",
+                regex.as_str()
+            ))))
+        }
+        loaded => loaded,
+    }
+}
+
+/// A wish that the profile cannot fulfil is a wrong argument; a broken profile is a failure.
+pub(super) fn no_report(error: ReportError) -> Failure {
+    match error {
+        ReportError::SampleIndex(_) => Failure::CannotStart(error.into()),
+        ReportError::Invalid(_) | ReportError::NoMatch(_) => Failure::WhileRunning(error.into()),
+    }
 }
 
 /// Shows progress on stderr where that is a terminal.

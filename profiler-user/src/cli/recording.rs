@@ -6,14 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use profiler_common::{
     layout::ProcessKey,
     outcome::{Kind, OUTCOMES, Outcome},
 };
 use serde::Serialize;
 
-use super::agent::{loss, total};
+use super::{
+    Failure,
+    agent::{loss, total},
+    drawing::Format,
+};
 use crate::{
     export::{directory::unique_name, file},
     pipeline::{NamedWindow, Sink},
@@ -22,7 +26,12 @@ use crate::{
         merge::{Duration, Merger},
         proto::Profile,
     },
-    report::{json, text, top},
+    report::{
+        json,
+        subject::{Lens, ReportError},
+        tag_frames::TagFrames,
+        text, top,
+    },
 };
 
 /// Where a recording goes.
@@ -44,15 +53,27 @@ impl Output {
                 .with_context(|| format!("the folder {text} cannot be written to: choose another with -o"))?;
             return Ok(Self::Folder(path.to_owned()));
         }
-        if let Some(ending) = [".svg", ".html", ".folded"].into_iter().find(|ending| text.ends_with(ending)) {
-            bail!("-o cannot render {ending} files: name a .pb.gz file, and open it with `go tool pprof`");
-        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         probe(folder).with_context(|| {
             format!("{text} cannot be written: choose a file in a folder that exists and is writable with -o")
         })?;
         Ok(Self::File(path.to_owned()))
     }
+}
+
+/// Writes a profile, or where the file's name asks for it, a picture of it, with the processes at its root.
+fn write(path: &Path, profile: &Profile) -> anyhow::Result<()> {
+    let Some(format) = Format::of(path) else {
+        file::write_profile(path, profile)?;
+        return Ok(());
+    };
+    let tag_frames = TagFrames { root: vec!["process".to_owned()], leaf: vec![] };
+    let (rendered, _) = match format.render(profile, &Lens { tag_frames, ..Lens::default() }) {
+        Ok(rendered) => rendered,
+        Err(Failure::CannotStart(error) | Failure::WhileRunning(error)) => return Err(error),
+    };
+    file::write(path, rendered.as_bytes())
+        .with_context(|| format!("{} cannot be written: check that its folder has room", path.display()))
 }
 
 fn probe(folder: &Path) -> std::io::Result<()> {
@@ -135,7 +156,7 @@ impl Recording {
         };
         build::comment(&mut profile, &self.about, &self.outcomes);
         if let Output::File(path) = output {
-            file::write_profile(path, &profile)?;
+            write(path, &profile)?;
             files.push(path.clone());
         }
         let target = match output {
@@ -179,7 +200,7 @@ struct Json {
 }
 
 impl Summary {
-    fn report(&self) -> Result<top::TopReport, top::TopError> {
+    fn report(&self) -> Result<top::TopReport, ReportError> {
         top::top(&self.profile, &top::Options { rows: Some(10), ..top::Options::default() })
     }
 

@@ -1,15 +1,10 @@
 //! `profiler top`.
 
-use std::io::Write;
-use std::process::ExitCode;
-
-use anyhow::Context;
-
-use super::reading::{FrameArgs, SourceArgs, paint, warn_of_unmatched};
-use super::{Failure, Outcome};
-use crate::report::top::{Options, Sort, TopError, top};
+use super::Outcome;
+use super::lens::{LensArgs, warn_of_unmatched};
+use super::reading::{SourceArgs, no_report, paint, print, print_json};
+use crate::report::top::{Options, Sort, top};
 use crate::report::{json, text};
-use crate::source::Labels;
 
 /// Arguments of `profiler top`.
 #[derive(clap::Args, Debug)]
@@ -28,12 +23,12 @@ pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
-    frames: FrameArgs,
+    lens: LensArgs,
     /// Sort by cum rather than flat.
     #[arg(long)]
     cum: bool,
     /// How many rows to show; 0 for all.
-    #[arg(short = 'n', long = "rows", value_name = "ROWS", default_value_t = 20)]
+    #[arg(short = 'n', long = "rows", value_name = "ROWS", alias = "nodecount", default_value_t = 20)]
     rows: usize,
     /// Print JSON with raw numbers instead of a table.
     #[arg(long)]
@@ -42,30 +37,13 @@ pub(super) struct Args {
 
 /// Runs `profiler top`.
 pub(super) fn run(args: &Args) -> Outcome {
-    // Labels have done their work once the samples are chosen.
-    let loaded = args.source.load(Labels::Drop)?;
+    let loaded = args.source.load(args.lens.labels())?;
     let options = Options {
-        by: args.frames.by,
+        lens: args.lens.lens(),
         sort: if args.cum { Sort::Cum } else { Sort::Flat },
         rows: Some(args.rows).filter(|&rows| rows > 0),
-        sample_index: args.frames.sample_index.clone(),
-        frames: args.frames.frames(),
     };
-    let report = top(&loaded.profile, &options).map_err(|error| match error {
-        TopError::SampleIndex(_) => Failure::CannotStart(error.into()),
-        TopError::Invalid(_) => Failure::WhileRunning(error.into()),
-    })?;
-    warn_of_unmatched(report.matched);
-    let rendered = if args.json {
-        json::top(&report).context("cannot write JSON").map_err(Failure::WhileRunning)?
-    } else {
-        text::top(&report, paint())
-    };
-    match std::io::stdout().write_all(rendered.as_bytes()) {
-        // `profiler top … | head` has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::WhileRunning(anyhow::Error::new(error).context("cannot write to stdout")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    let report = top(&loaded.profile, &options).map_err(no_report)?;
+    warn_of_unmatched(&report.unmatched);
+    if args.json { print_json(json::top(&report)) } else { print(&text::top(&report, paint())) }
 }

@@ -1,5 +1,5 @@
-//! Which frames of a profile are looked at: google/pprof's `-focus`, `-ignore`, `-hide` and `-show`
-//! (its profile/filter.go, `FilterSamplesByName`).
+//! Which frames of a profile are looked at: google/pprof's `-focus`, `-ignore`, `-hide`, `-show` and `-show_from`
+//! (its profile/filter.go, `FilterSamplesByName` and `ShowFrom`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +22,8 @@ pub struct FrameFilter {
     pub hide: Option<Regex>,
     /// Take out frames that do not match; a sample without any frame left is dropped.
     pub show: Option<Regex>,
+    /// Take out the callers of the outermost frame that matches; a sample without a matching frame is dropped.
+    pub show_from: Option<Regex>,
 }
 
 /// Which of the regexes matched anything, so that a typing error can be told from an empty result.
@@ -36,36 +38,57 @@ pub struct Matched {
     pub hide: bool,
     /// `show` left a frame.
     pub show: bool,
+    /// `show_from` matched a location.
+    pub show_from: bool,
+}
+
+impl Matched {
+    /// The names of the regexes that matched nothing.
+    pub fn nothing(self) -> impl Iterator<Item = &'static str> {
+        let Matched { focus, ignore, hide, show, show_from } = self;
+        [("focus", focus), ("ignore", ignore), ("hide", hide), ("show", show), ("show_from", show_from)]
+            .into_iter()
+            .filter_map(|(name, matched)| (!matched).then_some(name))
+    }
 }
 
 impl FrameFilter {
     /// True where nothing would be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let FrameFilter { focus, ignore, hide, show } = self;
-        focus.is_none() && ignore.is_none() && hide.is_none() && show.is_none()
+        let FrameFilter { focus, ignore, hide, show, show_from } = self;
+        [focus, ignore, hide, show, show_from].into_iter().all(Option::is_none)
     }
 
     /// The regexes that were given, for the head of a report: `("focus", "regex")`.
     pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let FrameFilter { focus, ignore, hide, show } = self;
-        [("focus", focus), ("ignore", ignore), ("hide", hide), ("show", show)]
+        let FrameFilter { focus, ignore, hide, show, show_from } = self;
+        [("focus", focus), ("ignore", ignore), ("hide", hide), ("show", show), ("show_from", show_from)]
             .into_iter()
             .filter_map(|(name, regex)| Some((name, regex.as_ref()?.as_str())))
     }
 
     /// Filters a readable profile in place. Locations and functions that no sample uses any more stay in their tables.
     pub fn apply(&self, profile: &mut Profile) -> Matched {
-        let FrameFilter { focus, ignore, hide, show } = self;
+        let FrameFilter { focus, ignore, hide, show, show_from } = self;
         let mut matched = Matched {
             focus: focus.is_none(),
             ignore: ignore.is_none(),
             hide: hide.is_none(),
             show: show.is_none(),
+            show_from: show_from.is_none(),
         };
-        if self.is_empty() {
-            return matched;
+        if ![focus, ignore, hide, show].into_iter().all(Option::is_none) {
+            self.by_name(profile, &mut matched);
         }
+        if let Some(show_from) = show_from {
+            matched.show_from = from_outermost(profile, &Matches::find(profile, show_from));
+        }
+        matched
+    }
+
+    fn by_name(&self, profile: &mut Profile, matched: &mut Matched) {
+        let FrameFilter { focus, ignore, hide, show, show_from: _ } = self;
         // Regexes are tried once per function and mapping, not once per location.
         let [focus, ignore, hide, show] = [focus, ignore, hide, show]
             .map(|regex| regex.as_ref().map(|regex| Matches::find(profile, regex)));
@@ -89,7 +112,7 @@ impl FrameFilter {
             }
             if let Some(show) = &show {
                 let whole = show.mappings.contains(&location.mapping_id);
-                location.line.retain(|line| whole || show.line(line));
+                location.line.retain(|line| whole || line.function_id == 0 || show.line(line));
                 // pprof, too, drops a location without symbols here even where its mapping matches.
                 if location.line.is_empty() {
                     hidden.insert(location.id);
@@ -111,8 +134,26 @@ impl FrameFilter {
             sample.location_id.retain(|id| !hidden.contains(id));
             !sample.location_id.is_empty()
         });
-        matched
     }
+}
+
+/// Takes out the callers of the outermost match; says whether there was one.
+fn from_outermost(profile: &mut Profile, matches: &Matches) -> bool {
+    let mut found: HashSet<u64> = HashSet::new();
+    for location in &mut profile.location {
+        if matches.mappings.contains(&location.mapping_id) {
+            found.insert(location.id);
+        } else if let Some(outermost) = location.line.iter().rposition(|line| matches.line(line)) {
+            location.line.truncate(outermost + 1);
+            found.insert(location.id);
+        }
+    }
+    profile.sample.retain_mut(|sample| {
+        let outermost = sample.location_id.iter().rposition(|id| found.contains(id));
+        sample.location_id.truncate(outermost.map_or(0, |outermost| outermost + 1));
+        outermost.is_some()
+    });
+    !found.is_empty()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -225,10 +266,24 @@ mod tests {
     }
 
     #[test]
+    fn show_from_takes_callers_out() {
+        let none = FrameFilter::default();
+        assert_eq!(
+            left(&FrameFilter { show_from: regex("^work$"), ..none.clone() }),
+            ["3 inlined+work", "1 work", "2 ? inlined+work"]
+        );
+        assert_eq!(
+            left(&FrameFilter { show_from: regex("inl"), ..none.clone() }),
+            ["3 inlined", "2 ? inlined"]
+        );
+        assert_eq!(left(&FrameFilter { show_from: regex("vdso"), ..none }), ["2 ?"], "by mapping");
+    }
+
+    #[test]
     fn says_which_regex_found_nothing() {
         let filter = FrameFilter { focus: regex("main"), hide: regex("nowhere"), ..FrameFilter::default() };
         let matched = filter.apply(&mut fixture::two_threads());
-        assert_eq!(matched, Matched { focus: true, ignore: true, hide: false, show: true });
+        assert_eq!(matched.nothing().collect::<Vec<_>>(), ["hide"]);
         assert_eq!(filter.given().collect::<Vec<_>>(), [("focus", "main"), ("hide", "nowhere")]);
     }
 }

@@ -1,5 +1,6 @@
-//! Frames that a profile itself asks to leave out (`drop_frames`, `keep_frames`; google/pprof profile/prune.go):
-//! the allocator below `malloc`, say, so that the caller gets the value.
+//! Frames that are left out with all they call (google/pprof profile/prune.go): those that a profile itself names
+//! (`drop_frames`, `keep_frames`), such as the allocator below `malloc`, so that the caller gets the value; and those
+//! below a frame that the user names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -66,6 +67,33 @@ pub fn drop_frames(profile: &mut Profile) {
     }
 }
 
+/// Drops what the innermost frame that matches calls, and keeps that frame: google/pprof's `-prune_from`. The regex
+/// matches anywhere in a function's name without its parameter list.
+pub fn prune_from(profile: &mut Profile, regex: &Regex) {
+    let matching: HashSet<u64> = profile
+        .function
+        .iter()
+        .filter(|function| {
+            let name = text(profile, function.name);
+            !name.is_empty() && regex.is_match(simplified(name))
+        })
+        .map(|function| function.id)
+        .collect();
+    let mut found: HashSet<u64> = HashSet::new();
+    for location in &mut profile.location {
+        let innermost = location.line.iter().position(|line| matching.contains(&line.function_id));
+        if let Some(innermost) = innermost {
+            location.line.drain(..innermost);
+            found.insert(location.id);
+        }
+    }
+    for sample in &mut profile.sample {
+        if let Some(innermost) = sample.location_id.iter().position(|id| found.contains(id)) {
+            sample.location_id.drain(..innermost);
+        }
+    }
+}
+
 enum Cut {
     /// The frame and all it calls.
     Whole,
@@ -117,6 +145,18 @@ mod tests {
             "never above the first other"
         );
         assert_eq!(stacks("(", ""), [vec![2, 1], vec![3, 1], vec![4, 2, 1]], "no regex");
+    }
+
+    #[test]
+    fn prune_from_keeps_the_frame_itself() {
+        let stacks = |pattern: &str| {
+            let mut profile = fixture::two_threads();
+            prune_from(&mut profile, &Regex::new(pattern).unwrap());
+            let lines = profile.location[1].line.len();
+            (profile.sample.into_iter().map(|sample| sample.location_id).collect::<Vec<_>>(), lines)
+        };
+        assert_eq!(stacks("^work$"), (vec![vec![2, 1], vec![3, 1], vec![2, 1]], 1));
+        assert_eq!(stacks("main"), (vec![vec![1], vec![1], vec![1]], 2));
     }
 
     #[test]

@@ -146,10 +146,9 @@ fn two_digits(number: f64) -> String {
 
 /// The unit that fits both ends of a table: that of its smallest value, unless this is more than a hundred times
 /// smaller than the total; then values may shrink to 0.01 of a larger unit. `smallest` is the smallest value that is
-/// shown and not 0.
+/// shown and not 0, or the total where all are 0.
 #[must_use]
 pub fn common_unit(smallest: i64, total: i64, unit: &str) -> String {
-    let smallest = if smallest == 0 { total } else { smallest };
     let (_, of_smallest) = scale(smallest, unit, AUTO);
     let (_, of_total) = scale(total, unit, AUTO);
     let chosen = match smallest.checked_mul(100) {
@@ -161,9 +160,23 @@ pub fn common_unit(smallest: i64, total: i64, unit: &str) -> String {
     if chosen.is_empty() { unit.to_owned() } else { chosen.to_owned() }
 }
 
+/// A value times a ratio, its fraction cut off.
+#[must_use]
+#[expect(clippy::as_conversions, reason = "saturates, which is as good as anything so far out")]
+pub fn truncated(value: i64, ratio: f64) -> i64 {
+    (float(value) * ratio) as i64
+}
+
+/// The nearest whole number.
+#[must_use]
+#[expect(clippy::as_conversions, reason = "saturates, which is as good as anything so far out")]
+pub fn rounded(value: f64) -> i64 {
+    value.round() as i64
+}
+
 /// pprof's float arithmetic; above 2^53 both lose the same digits.
 #[expect(clippy::as_conversions, reason = "there is no other conversion from i64 to f64")]
-fn float(value: i64) -> f64 {
+pub(super) fn float(value: i64) -> f64 {
     value as f64
 }
 
@@ -224,7 +237,7 @@ mod tests {
         assert_eq!(common_unit(10_000_000, 90_000_000, "nanoseconds"), "ms");
         assert_eq!(common_unit(10_000_000, 1_500_000_000, "nanoseconds"), "s");
         assert_eq!(common_unit(20_000_000, 1_500_000_000, "nanoseconds"), "ms");
-        assert_eq!(common_unit(0, 1_500_000_000, "nanoseconds"), "s");
+        assert_eq!(common_unit(1_500_000_000, 1_500_000_000, "nanoseconds"), "s");
         assert_eq!(common_unit(1, 1000, "count"), "count");
     }
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::paths::Paths;
 use crate::profile::ids::{IdError, Rows};
 use crate::profile::proto::{Function, Line, Location, Profile, Sample};
 use crate::profile::text;
@@ -24,6 +25,39 @@ pub enum Granularity {
     Addresses,
 }
 
+/// Whether inlined functions are frames of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inlines {
+    /// They are.
+    #[default]
+    Shown,
+    /// Their values go to the function that they were inlined into.
+    Merged,
+}
+
+/// Whether equal names in different binaries are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objects {
+    /// Functions are merged across binaries.
+    #[default]
+    Merged,
+    /// Places know their mapping and where their function starts: for source and disassembly.
+    Told,
+}
+
+/// How finely places are told apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail<'p> {
+    /// By what.
+    pub by: Granularity,
+    /// Whether inlined functions count.
+    pub inlines: Inlines,
+    /// Whether binaries count.
+    pub objects: Objects,
+    /// How source paths are shown; `None` for as they are.
+    pub paths: Option<&'p Paths>,
+}
+
 /// A place in the code, as far as the granularity tells it apart; the other fields are 0 or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct Place<'a> {
@@ -37,9 +71,9 @@ pub struct Place<'a> {
     pub line: i64,
     /// Column in the line.
     pub column: i64,
-    /// Path of the mapping; only where there is no function name.
+    /// Path of the mapping; only where there is no function name, or with [`Objects::Told`].
     pub mapping: Cow<'a, str>,
-    /// Line where the function starts; only where there is no function name.
+    /// Line where the function starts; only where the mapping is told.
     pub start_line: i64,
 }
 
@@ -49,8 +83,9 @@ impl<'a> Place<'a> {
         location: &Location,
         mapping: Option<&'a str>,
         line: Option<(&Line, &Function)>,
-        by: Granularity,
+        detail: &Detail<'_>,
     ) -> Place<'a> {
+        let &Detail { by, inlines, objects, paths } = detail;
         let mapping = Cow::Borrowed(mapping.unwrap_or_default());
         let address = if by == Granularity::Addresses { location.address } else { 0 };
         let Some((line, function)) = line else {
@@ -63,16 +98,19 @@ impl<'a> Place<'a> {
             Granularity::Lines | Granularity::Addresses => (true, true, true),
         };
         let name = if with_name { text(profile, function.name) } else { "" };
-        let file = if with_file { clean(without_cwd(text(profile, function.filename))) } else { "".into() };
-        let nameless = name.is_empty();
+        let file = if with_file { text(profile, function.filename) } else { "" };
+        let file = clean(paths.map_or(file, |paths| paths.trimmed(file)));
+        // Columns tell addresses apart, but not where all that was inlined at an address is one.
+        let with_column = by == Granularity::Addresses && inlines == Inlines::Shown;
+        let told = name.is_empty() || objects == Objects::Told;
         Place {
             address,
             function: name.into(),
             file,
             line: if with_line { line.line } else { 0 },
-            column: if by == Granularity::Addresses { line.column } else { 0 },
-            mapping: if nameless { mapping } else { "".into() },
-            start_line: if nameless { function.start_line } else { 0 },
+            column: if with_column { line.column } else { 0 },
+            mapping: if told { mapping } else { "".into() },
+            start_line: if told { function.start_line } else { 0 },
         }
     }
 
@@ -142,7 +180,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     /// Ids are not unique, which [`crate::profile::validate::check`] refuses.
-    pub fn new(profile: &'a Profile, by: Granularity) -> Result<Nodes<'a>, IdError> {
+    pub fn new(profile: &'a Profile, detail: &Detail<'_>) -> Result<Nodes<'a>, IdError> {
         let (functions, mappings) = (Rows::functions(profile)?, Rows::mappings(profile)?);
         let mut places: Vec<Place<'a>> = Vec::new();
         let mut known: HashMap<Place<'a>, usize> = HashMap::new();
@@ -158,13 +196,15 @@ impl<'a> Nodes<'a> {
                 .get(location.mapping_id)
                 .and_then(|row| profile.mapping.get(row))
                 .map(|mapping| text(profile, mapping.filename));
-            let lines = location.line.iter().map(|line| {
+            let outermost = location.line.len().saturating_sub(1);
+            let skipped = if detail.inlines == Inlines::Merged { outermost } else { 0 };
+            let lines = location.line.iter().skip(skipped).map(|line| {
                 let function = functions.get(line.function_id).and_then(|row| profile.function.get(row));
-                Place::of(profile, location, mapping, function.map(|function| (line, function)), by)
+                Place::of(profile, location, mapping, function.map(|function| (line, function)), detail)
             });
             let mut nodes: Vec<usize> = lines.map(&mut node).collect();
             if nodes.is_empty() {
-                nodes.push(node(Place::of(profile, location, mapping, None, by)));
+                nodes.push(node(Place::of(profile, location, mapping, None, detail)));
             }
             of_location.push(nodes);
         }
@@ -186,11 +226,6 @@ impl<'a> Nodes<'a> {
             nodes.iter().enumerate().rev().map(move |(place, &node)| Frame { node, inlined: place != last })
         })
     }
-}
-
-/// Build systems run compilers in /proc/self/cwd, which says nothing about the source.
-fn without_cwd(path: &str) -> &str {
-    path.strip_prefix("/proc/self/cwd/./").or_else(|| path.strip_prefix("/proc/self/cwd/")).unwrap_or(path)
 }
 
 /// The shortest equal path, by its text alone: Go's `filepath.Clean`. An empty one stays empty.
@@ -248,8 +283,6 @@ mod tests {
             assert_eq!(clean(path), wanted, "{path:?}");
         }
         assert_eq!([base("/usr/bin/x"), base("x/"), base("/"), base("")], ["x", "x", "/", "."]);
-        assert_eq!(without_cwd("/proc/self/cwd/./a"), "a");
-        assert_eq!(without_cwd("/proc/self/cwd/a"), "a");
     }
 
     #[test]

@@ -1,42 +1,25 @@
 //! The hottest rows of a profile, with the numbers of `go tool pprof -top -nodefraction=0 -edgefraction=0`: unlike
 //! pprof, small rows are not dropped silently; the number of rows alone decides.
 
-use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
 use super::header::Header;
-use super::node::{Granularity, Nodes, Place};
-use crate::profile::filter::{FrameFilter, Matched};
-use crate::profile::ids::IdError;
+use super::node::{Nodes, Objects, Place};
+use super::numbers::Numbers;
+pub use super::order::Sort;
+use super::order::{self, Weight};
+use super::subject::{Lens, ReportError, Subject};
 use crate::profile::proto::{Profile, Sample};
-use crate::profile::prune::drop_frames;
-use crate::profile::sample_index::{SampleIndexError, sample_index};
-use crate::profile::validate::{self, Invalid, Rules};
 
 /// What to show, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What has a row.
-    pub by: Granularity,
+    /// How the profile is looked at.
+    pub lens: Lens,
     /// What rows are sorted by.
     pub sort: Sort,
     /// How many rows; `None` for all of them.
     pub rows: Option<usize>,
-    /// Name or number of the value; `None` for the profile's default.
-    pub sample_index: Option<String>,
-    /// Which frames are looked at. Shares stay those of the unfiltered total, as in pprof.
-    pub frames: FrameFilter,
-}
-
-/// What rows are sorted by, the largest absolute value first; equal ones by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// The value of samples that end in the row.
-    #[default]
-    Flat,
-    /// The value of samples with the row anywhere in the stack.
-    Cum,
 }
 
 /// The table.
@@ -44,10 +27,12 @@ pub enum Sort {
 pub struct TopReport {
     /// The profile, the value and its total.
     pub header: Header,
-    /// The regexes that were applied, as `focus=regex`.
+    /// The filters that were applied, as `focus=regex`.
     pub filters: Vec<String>,
-    /// Which of those regexes matched anything.
-    pub matched: Matched,
+    /// Options that matched nothing.
+    pub unmatched: Vec<&'static str>,
+    /// Writes the values.
+    pub numbers: Numbers,
     /// The rows that are shown, in order.
     pub rows: Vec<TopRow>,
     /// How many rows there are, shown or not.
@@ -81,57 +66,20 @@ pub enum Inlined {
     Always,
 }
 
-/// Why there is no table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TopError {
-    /// The profile has no such value.
-    #[error(transparent)]
-    SampleIndex(#[from] SampleIndexError),
-    /// The profile's tables do not fit each other.
-    #[error("the profile is inconsistent: {0}")]
-    Invalid(Invalid),
-}
-
-impl From<Invalid> for TopError {
-    fn from(cause: Invalid) -> TopError {
-        TopError::Invalid(cause)
-    }
-}
-
-impl From<IdError> for TopError {
-    fn from(cause: IdError) -> TopError {
-        TopError::Invalid(Invalid::Id { table: "id", cause })
-    }
-}
-
 /// Makes the table.
 ///
 /// # Errors
 /// The profile is inconsistent, or does not have the value that is asked for.
-pub fn top(profile: &Profile, options: &Options) -> Result<TopReport, TopError> {
-    validate::check(profile, Rules::Readable)?;
-    let index = sample_index(profile, options.sample_index.as_deref())?;
-    let header = Header::new(profile, index);
-    let mut profile = Cow::Borrowed(profile);
-    if profile.drop_frames != 0 {
-        drop_frames(profile.to_mut());
-    }
-    let matched = if options.frames.is_empty() {
-        options.frames.apply(&mut Profile::default())
-    } else {
-        options.frames.apply(profile.to_mut())
-    };
-    let nodes = Nodes::new(&profile, options.by)?;
-    let weighted: Vec<(&Sample, i64)> = profile
-        .sample
-        .iter()
-        .filter_map(|sample| Some((sample, *sample.value.get(index)?)))
-        .filter(|&(_, weight)| weight != 0)
-        .collect();
+pub fn top(profile: &Profile, options: &Options) -> Result<TopReport, ReportError> {
+    let Options { lens, sort: by, rows } = options;
+    let subject = Subject::new(profile, lens)?;
+    let nodes = subject.nodes(lens, Objects::Merged)?;
+    let weighted = subject.weighted();
     let mut weights = weigh(&nodes, &weighted);
-    sort(&mut weights, nodes.places(), options.sort);
+    weights.retain(|weight| !lens.negative.drops(weight.flat, weight.cum));
+    order::sort(&mut weights, nodes.places(), |weight| by.keys(weight.flat, weight.cum));
     let rows_in_all = weights.len();
-    weights.truncate(options.rows.unwrap_or(usize::MAX));
+    weights.truncate(rows.unwrap_or(usize::MAX));
     let inlined = inlining(&nodes, &weighted, &weights);
     let mut sum = 0_i64;
     let rows = weights.iter().zip(inlined).filter_map(|(weight, inlined)| {
@@ -139,17 +87,10 @@ pub fn top(profile: &Profile, options: &Options) -> Result<TopReport, TopError> 
         sum = sum.saturating_add(flat);
         Some(TopRow { place: nodes.places().get(node)?.clone().into_owned(), inlined, flat, sum, cum })
     });
-    let rows = rows.collect();
-    let filters = options.frames.given().map(|(name, regex)| format!("{name}={regex}")).collect();
-    Ok(TopReport { header, filters, matched, rows, rows_in_all })
-}
-
-/// The values of a node.
-#[derive(Clone, Copy)]
-struct Weight {
-    node: usize,
-    flat: i64,
-    cum: i64,
+    let rows: Vec<TopRow> = rows.collect();
+    let numbers = subject.numbers.fitted(rows.iter().map(|row| (row.flat, row.cum)), subject.header.total);
+    let Subject { header, filters, unmatched, .. } = subject;
+    Ok(TopReport { header, filters, unmatched, numbers, rows, rows_in_all })
 }
 
 /// Flat and cum of every node that has either.
@@ -177,27 +118,6 @@ fn weigh(nodes: &Nodes<'_>, samples: &[(&Sample, i64)]) -> Vec<Weight> {
     }
     weights.retain(|weight| weight.flat != 0 || weight.cum != 0);
     weights
-}
-
-fn sort(weights: &mut [Weight], places: &[Place<'_>], sort: Sort) {
-    let names: HashMap<usize, String> =
-        weights.iter().filter_map(|weight| Some((weight.node, places.get(weight.node)?.name()))).collect();
-    let place = |weight: &Weight| places.get(weight.node);
-    // By address as a number where both have one, as their zero-padded names would be ordered.
-    let by_name =
-        |left: &Weight, right: &Weight| -> Ordering { names.get(&left.node).cmp(&names.get(&right.node)) };
-    weights.sort_by(|left, right| {
-        let (first, second) = match sort {
-            Sort::Flat => ((left.flat, right.flat), (left.cum, right.cum)),
-            Sort::Cum => ((left.cum, right.cum), (left.flat, right.flat)),
-        };
-        let descending =
-            |(left, right): (i64, i64)| Reverse(left.unsigned_abs()).cmp(&Reverse(right.unsigned_abs()));
-        descending(first)
-            .then_with(|| by_name(left, right))
-            .then_with(|| descending(second))
-            .then_with(|| place(left).cmp(&place(right)))
-    });
 }
 
 /// For each of the rows whether it was inlined. Only callers that have a row count; a caller's caller does where the

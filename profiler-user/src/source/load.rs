@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::folder::{Range, Window, walk};
+use super::parallel::in_order;
 use super::{Problem, Source, SourceError, url};
 use crate::profile::codec::{DEFAULT_LIMIT, DecodeError, decode};
 use crate::profile::labels::LabelFilter;
@@ -133,7 +134,8 @@ impl Loading<'_> {
 
     /// A source of its own.
     fn single(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        if let Some(Header { duration, .. }) = self.add(bytes, None)? {
+        if let Some(prepared) = prepare(bytes, self.selection, None)? {
+            let Header { duration, .. } = self.add(prepared)?;
             self.duration = self.duration.saturating_add(duration);
         }
         Ok(())
@@ -170,10 +172,13 @@ impl Loading<'_> {
     fn window(&mut self, window: &Window) {
         // By start: a window folder has one for all of its files.
         let mut lengths: HashMap<i64, i64> = HashMap::new();
-        for file in &window.files {
+        let selection = self.selection;
+        let make = |file: &PathBuf| read(file).and_then(|bytes| prepare(&bytes, selection, window.start));
+        in_order(&window.files, make, |file, prepared| {
             let name = file.display().to_string();
             self.watcher.reading(&name);
-            match read(file).and_then(|bytes| self.add(&bytes, window.start)) {
+            let added = prepared.and_then(|prepared| prepared.map(|prepared| self.add(prepared)).transpose());
+            match added {
                 Ok(Some(Header { time, duration })) => {
                     let length = lengths.entry(window.start.unwrap_or(time)).or_default();
                     *length = duration.max(*length);
@@ -184,24 +189,13 @@ impl Loading<'_> {
                     self.watcher.broken(&at(&name, problem));
                 }
             }
-        }
+        });
         self.windows += u64::try_from(lengths.len()).unwrap_or_default();
         self.duration = lengths.values().fold(self.duration, |sum, &length| sum.saturating_add(length));
     }
 
-    /// Adds a profile; `None` where it starts outside the range.
-    fn add(&mut self, bytes: &[u8], window_start: Option<i64>) -> Result<Option<Header>, Problem> {
-        let mut profile = decode(bytes, DEFAULT_LIMIT)?;
-        check(&profile, Rules::Readable)?;
-        let header = Header { time: profile.time_nanos, duration: profile.duration_nanos };
-        // A window folder was chosen by its name already.
-        if window_start.is_none() && header.time != 0 && !self.range().contains(header.time) {
-            return Ok(None);
-        }
-        self.selection.samples.apply(&mut profile);
-        if self.selection.labels == Labels::Drop {
-            drop_labels(&mut profile);
-        }
+    /// Adds a profile.
+    fn add(&mut self, (header, profile): (Header, Profile)) -> Result<Header, Problem> {
         if self.profiles == 0 {
             self.only = Some(profile);
         } else {
@@ -211,7 +205,7 @@ impl Loading<'_> {
             self.merger.add(&profile)?;
         }
         self.profiles += 1;
-        Ok(Some(header))
+        Ok(header)
     }
 
     fn finish(self) -> Result<Loaded, SourceError> {
@@ -232,6 +226,27 @@ impl Loading<'_> {
         }
         Ok(Loaded { profile, profiles, broken })
     }
+}
+
+/// What of a file goes into the result; `None` where it starts outside the range.
+fn prepare(
+    bytes: &[u8],
+    selection: &Selection,
+    window_start: Option<i64>,
+) -> Result<Option<(Header, Profile)>, Problem> {
+    let mut profile = decode(bytes, DEFAULT_LIMIT)?;
+    check(&profile, Rules::Readable)?;
+    let header = Header { time: profile.time_nanos, duration: profile.duration_nanos };
+    let range = Range { since: selection.since, until: selection.until };
+    // A window folder was chosen by its name already.
+    if window_start.is_none() && header.time != 0 && !range.contains(header.time) {
+        return Ok(None);
+    }
+    selection.samples.apply(&mut profile);
+    if selection.labels == Labels::Drop {
+        drop_labels(&mut profile);
+    }
+    Ok(Some((header, profile)))
 }
 
 /// What of a profile decides over the length of the result, nanoseconds.

@@ -3,9 +3,11 @@
 //! Several sources, and the files of a folder, become one profile. They are merged one by one, so that memory grows
 //! with what is different in them and not with their number.
 
+pub mod code;
 mod folder;
 mod load;
 pub mod moment;
+mod parallel;
 mod url;
 
 use std::fmt;

@@ -8,6 +8,7 @@
     reason = "clippy knows tests by their attribute, not their helpers"
 )]
 
+mod commands;
 mod made;
 
 use std::collections::HashSet;
@@ -20,29 +21,30 @@ use made::Kind;
 use profiler_user::profile::codec::encode;
 use profiler_user::profile::filter::FrameFilter;
 use profiler_user::report::node::Granularity;
+use profiler_user::report::subject::Lens;
 use profiler_user::report::text::{self, Paint};
 use profiler_user::report::top::{Options, Sort, top};
 use profiler_user::source::{Labels, Selection, Source, SourceError, Watcher, load};
 use regex::Regex;
 
 /// Runs Go, whose caches stay in the build folder.
-fn go(arguments: &[&str]) -> String {
+fn go(arguments: &[&str]) {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-    let output = Command::new("go")
-        .args(arguments)
-        .env("GOCACHE", cache.join("build"))
-        .env("GOPATH", cache.join("path"))
-        .env("GOFLAGS", "")
-        .env("PPROF_BINARY_PATH", "/nonexistent")
-        .env("TZ", "UTC")
-        .output()
-        .unwrap_or_else(|error| panic!("this test compares with `go tool pprof`, but `go` cannot be run ({error}); install Go and put it on the PATH"));
-    assert!(output.status.success(), "go {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::new("go");
+    command.args(arguments).env("GOCACHE", cache.join("build")).env("GOPATH", cache.join("path"));
+    stdout_of(command.env("GOFLAGS", ""));
+}
+
+fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("this test compares with `go tool pprof`, but {command:?} cannot be run ({error}); install Go and put it on the PATH")
+    });
+    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The CPU and the heap profile of a Go program.
-fn real() -> [PathBuf; 2] {
+/// The profiles of a Go program: CPU, heap, mutex, block, goroutine.
+fn real() -> [PathBuf; 5] {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pprof_agreement");
@@ -51,7 +53,7 @@ fn real() -> [PathBuf; 2] {
         go(&["run", program, folder.to_str().unwrap()]);
         folder
     });
-    [folder.join("cpu.pb.gz"), folder.join("heap.pb.gz")]
+    ["cpu", "heap", "mutex", "block", "goroutine"].map(|name| folder.join(format!("{name}.pb.gz")))
 }
 
 fn write(name: &str, seed: u64, kind: Kind) -> PathBuf {
@@ -76,19 +78,18 @@ fn cases(value: &str) -> Vec<Case> {
         pprof: pprof.iter().map(|&argument| argument.to_owned()).collect(),
         options,
     };
-    let frames = |filter: FrameFilter| Options { frames: filter, ..Options::default() };
+    let through = |lens: Lens| Options { lens, ..Options::default() };
+    let frames = |frames: FrameFilter| through(Lens { frames, ..Lens::default() });
     let none = FrameFilter::default;
-    let by = |by| Options { by, ..Options::default() };
+    let by = |by| through(Lens { by, ..Lens::default() });
+    let value_named = |name: &str| through(Lens { sample_index: Some(name.to_owned()), ..Lens::default() });
     vec![
         case(&[], Options::default()),
         case(&["-cum"], Options { sort: Sort::Cum, ..Options::default() }),
         case(&["-nodecount=7"], Options { rows: Some(7), ..Options::default() }),
         case(&["-nodecount=5", "-cum"], Options { rows: Some(5), sort: Sort::Cum, ..Options::default() }),
-        case(
-            &[&format!("-sample_index={value}")],
-            Options { sample_index: Some(value.to_owned()), ..Options::default() },
-        ),
-        case(&["-sample_index=0"], Options { sample_index: Some("0".to_owned()), ..Options::default() }),
+        case(&[&format!("-sample_index={value}")], value_named(value)),
+        case(&["-sample_index=0"], value_named("0")),
         case(&["-filefunctions"], by(Granularity::Filefunctions)),
         case(&["-files"], by(Granularity::Files)),
         case(&["-lines"], by(Granularity::Lines)),
@@ -109,12 +110,16 @@ fn cases(value: &str) -> Vec<Case> {
             &["-lines", "-cum", "-focus=a", "-ignore=z", "-hide=helper|sort", "-show=m"],
             Options {
                 sort: Sort::Cum,
-                by: Granularity::Lines,
-                frames: FrameFilter {
-                    focus: regex("a"),
-                    ignore: regex("z"),
-                    hide: regex("helper|sort"),
-                    show: regex("m"),
+                lens: Lens {
+                    by: Granularity::Lines,
+                    frames: FrameFilter {
+                        focus: regex("a"),
+                        ignore: regex("z"),
+                        hide: regex("helper|sort"),
+                        show: regex("m"),
+                        ..none()
+                    },
+                    ..Lens::default()
                 },
                 ..Options::default()
             },
@@ -155,25 +160,25 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn compare(files: &[PathBuf], case: &Case) {
-    let mut arguments =
-        vec!["tool", "pprof", "-top", "-symbolize=none", "-nodefraction=0", "-edgefraction=0"];
+    let mut arguments = vec!["-top", "-symbolize=none", "-nodefraction=0", "-edgefraction=0"];
     arguments.extend(case.pprof.iter().map(String::as_str));
     arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
-    let theirs = go(&arguments);
+    let mut pprof = Command::new(commands::pprof());
+    let theirs = stdout_of(pprof.args(&arguments).env("TZ", "UTC").env("PPROF_BINARY_PATH", "/nonexistent"));
     let sources: Vec<Source> = files.iter().cloned().map(Source::Path).collect();
     let selection = Selection { labels: Labels::Keep, ..Selection::default() };
     let loaded = load(&sources, &selection, &mut Silent).unwrap();
     let ours = text::top(&top(&loaded.profile, &case.options).unwrap(), Paint::Plain);
     let (theirs, ours) = (lines(&theirs), lines(&ours));
     for (number, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
-        assert_eq!(ours, theirs, "line {} of `go {}`", number + 1, arguments.join(" "));
+        assert_eq!(ours, theirs, "line {} of `pprof {}`", number + 1, arguments.join(" "));
     }
-    assert_eq!(ours.len(), theirs.len(), "lines of `go {}`", arguments.join(" "));
+    assert_eq!(ours.len(), theirs.len(), "lines of `pprof {}`", arguments.join(" "));
 }
 
 #[test]
 fn a_go_programs_cpu_profile() {
-    let [cpu, _] = real();
+    let [cpu, ..] = real();
     for case in cases("samples") {
         compare(std::slice::from_ref(&cpu), &case);
     }
@@ -181,7 +186,7 @@ fn a_go_programs_cpu_profile() {
 
 #[test]
 fn a_go_programs_heap_profile() {
-    let [_, heap] = real();
+    let [_, heap, ..] = real();
     for case in cases("alloc_space") {
         compare(std::slice::from_ref(&heap), &case);
     }
@@ -202,7 +207,7 @@ fn negative_values_and_a_base() {
     for seed in 1..=2 {
         let path = write(&format!("difference-{seed}.pb.gz"), seed, Kind::Difference);
         for case in cases("space") {
-            let unknown = case.options.sample_index.as_deref() == Some("space");
+            let unknown = case.options.lens.sample_index.as_deref() == Some("space");
             if !unknown {
                 compare(std::slice::from_ref(&path), &case);
             }
@@ -223,5 +228,48 @@ fn several_profiles_merged() {
     let files = [write("merge-1.pb.gz", 11, Kind::Cpu), write("merge-2.pb.gz", 12, Kind::Cpu)];
     for case in cases("wall") {
         compare(&files, &case);
+    }
+}
+
+/// All reports of some files, with all options.
+fn compare_reports(files: &[PathBuf], functions: &str) {
+    for report in ["top", "tree", "peek", "list", "traces", "raw"] {
+        for request in commands::requests(report, functions) {
+            commands::compare(Path::new(env!("CARGO_BIN_EXE_profiler")), files, &request);
+        }
+    }
+}
+
+#[test]
+fn reports_of_a_go_programs_profiles() {
+    for file in real() {
+        compare_reports(&[file], "main|sort|mallocgc");
+    }
+}
+
+#[test]
+fn reports_of_made_profiles() {
+    compare_reports(&[write("reports.pb.gz", 21, Kind::Cpu)], "work|helper");
+    compare_reports(&[write("reports-dropping.pb.gz", 22, Kind::Dropping)], "work|helper");
+}
+
+#[test]
+fn reports_of_a_difference() {
+    compare_reports(&[write("reports-difference.pb.gz", 23, Kind::Difference)], "work|helper");
+}
+
+#[test]
+fn reports_of_merged_profiles() {
+    compare_reports(
+        &[write("reports-1.pb.gz", 24, Kind::Cpu), write("reports-2.pb.gz", 25, Kind::Cpu)],
+        "work",
+    );
+}
+
+#[test]
+fn call_graphs() {
+    let [cpu, heap, ..] = real();
+    for file in [cpu, heap] {
+        commands::compare_graphs(Path::new(env!("CARGO_BIN_EXE_profiler")), &[file]);
     }
 }

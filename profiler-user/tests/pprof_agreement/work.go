@@ -1,4 +1,5 @@
-// Produces profiles for comparing tables: CPU time with inlining and recursion, and a heap with some allocations.
+// Produces profiles for comparing tables: CPU time with inlining and recursion, a heap with some allocations, lock
+// contention, blocking, and goroutines.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"runtime/pprof"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -47,6 +49,28 @@ func sorted(n int) string {
 	return strings.Join(words, ",")
 }
 
+// contend makes goroutines wait for a lock and for each other.
+func contend() {
+	var lock sync.Mutex
+	var all sync.WaitGroup
+	values := make(chan int)
+	for i := 0; i < 8; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for j := 0; j < 20; j++ {
+				lock.Lock()
+				spin(100000)
+				lock.Unlock()
+				values <- j
+			}
+		}()
+	}
+	go func() { all.Wait(); close(values) }()
+	for range values {
+	}
+}
+
 func must(err error) {
 	if err != nil {
 		panic(err)
@@ -55,6 +79,8 @@ func must(err error) {
 
 func main() {
 	runtime.MemProfileRate = 1 << 12
+	runtime.SetMutexProfileFraction(1)
+	runtime.SetBlockProfileRate(1)
 	folder := os.Args[1]
 	cpu, err := os.Create(filepath.Join(folder, "cpu.pb.gz"))
 	must(err)
@@ -66,11 +92,18 @@ func main() {
 			allocate(50)
 		}
 	}
+	contend()
 	pprof.StopCPUProfile()
 	must(cpu.Close())
 	heap, err := os.Create(filepath.Join(folder, "heap.pb.gz"))
 	must(err)
 	must(pprof.WriteHeapProfile(heap))
 	must(heap.Close())
+	for _, name := range []string{"mutex", "block", "goroutine"} {
+		file, err := os.Create(filepath.Join(folder, name+".pb.gz"))
+		must(err)
+		must(pprof.Lookup(name).WriteTo(file, 0))
+		must(file.Close())
+	}
 	fmt.Println(total, len(kept))
 }

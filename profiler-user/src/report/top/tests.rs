@@ -1,6 +1,9 @@
 use regex::Regex;
 
+use super::super::node::Granularity;
+use super::super::subject::ReportError;
 use super::*;
+use crate::profile::filter::FrameFilter;
 use crate::profile::fixture;
 
 /// `name flat cum` of every row.
@@ -9,8 +12,13 @@ fn rows(profile: &Profile, options: &Options) -> Vec<String> {
     report.rows.iter().map(|row| format!("{} {} {}", row.place.name(), row.flat, row.cum)).collect()
 }
 
+fn counting(options: Options) -> Options {
+    let lens = Lens { sample_index: Some("samples".to_owned()), ..options.lens };
+    Options { lens, ..options }
+}
+
 fn counts(options: Options) -> Vec<String> {
-    rows(&fixture::two_threads(), &Options { sample_index: Some("samples".to_owned()), ..options })
+    rows(&fixture::two_threads(), &counting(options))
 }
 
 #[test]
@@ -22,7 +30,7 @@ fn flat_is_the_leafs_and_cum_everybodys() {
 
 #[test]
 fn granularities_tell_places_apart() {
-    let by = |by| counts(Options { by, ..Options::default() });
+    let by = |by| counts(Options { lens: Lens { by, ..Lens::default() }, ..Options::default() });
     assert_eq!(
         by(Granularity::Filefunctions),
         ["inlined inlined.h 3 5", "[[vdso]] 2 2", "work work.c 1 6", "main main.c 0 6"]
@@ -49,14 +57,17 @@ fn recursion_counts_once() {
     let mut profile = fixture::two_threads();
     profile.sample.truncate(1);
     profile.sample[0].location_id = vec![3, 1, 3, 1, 3];
-    let options = Options { sample_index: Some("0".to_owned()), ..Options::default() };
-    assert_eq!(rows(&profile, &options), ["work 3 3", "main 0 3"]);
+    assert_eq!(rows(&profile, &counting(Options::default())), ["work 3 3", "main 0 3"]);
 }
 
 #[test]
 fn the_total_is_that_of_all_samples() {
     let frames = FrameFilter { focus: Some(Regex::new("vdso").unwrap()), ..FrameFilter::default() };
-    let report = top(&fixture::two_threads(), &Options { frames, ..Options::default() }).unwrap();
+    let report = top(
+        &fixture::two_threads(),
+        &Options { lens: Lens { frames, ..Lens::default() }, ..Options::default() },
+    )
+    .unwrap();
     assert_eq!(report.header.total, 60_000_000);
     assert_eq!(report.rows.last().map(|row| row.sum), Some(20_000_000));
     assert_eq!(report.filters, ["focus=vdso"]);
@@ -82,8 +93,9 @@ fn rows_are_limited_and_counted() {
 #[test]
 fn refuses_what_it_cannot_read() {
     let mut profile = fixture::two_threads();
-    let error = top(&profile, &Options { sample_index: Some("wall".to_owned()), ..Options::default() });
-    assert!(matches!(error, Err(TopError::SampleIndex(_))));
+    let lens = Lens { sample_index: Some("wall".to_owned()), ..Lens::default() };
+    let error = top(&profile, &Options { lens, ..Options::default() });
+    assert!(matches!(error, Err(ReportError::SampleIndex(_))));
     profile.sample[0].location_id[0] = 44;
-    assert!(matches!(top(&profile, &Options::default()), Err(TopError::Invalid(_))));
+    assert!(matches!(top(&profile, &Options::default()), Err(ReportError::Invalid(_))));
 }

@@ -1,10 +1,12 @@
-//! Reports as JSON for programs: raw numbers in the profile's unit, never rounded or scaled.
+//! `profiler top --json`.
 
 use serde::Serialize;
 
-use super::header::Header;
-use super::measure::percent;
-use super::top::{Inlined, TopReport, TopRow};
+use super::write;
+use crate::report::header::Header;
+use crate::report::measure::percent;
+use crate::report::numbers::Numbers;
+use crate::report::top::{Inlined, TopReport, TopRow};
 
 #[derive(Serialize)]
 struct Top<'a> {
@@ -38,7 +40,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(row: &'a TopRow, total: i64) -> Row<'a> {
+    fn of(row: &'a TopRow, total: i64, numbers: &Numbers) -> Row<'a> {
         let TopRow { place, inlined, flat, sum, cum } = row;
         Row {
             name: place.name(),
@@ -49,39 +51,37 @@ impl<'a> Row<'a> {
             address: format!("{:#x}", place.address),
             mapping: &place.mapping,
             inlined: *inlined,
-            flat: *flat,
+            flat: numbers.divided(*flat),
             flat_percent: percent(*flat, total),
-            sum: *sum,
+            sum: numbers.divided(*sum),
             sum_percent: percent(*sum, total),
-            cum: *cum,
+            cum: numbers.divided(*cum),
             cum_percent: percent(*cum, total),
         }
     }
 }
 
-/// The table of [`super::top::top`] as one JSON object, with a line feed at its end.
+/// The table of [`crate::report::top::top`] as one JSON object, with a line feed at its end.
 ///
 /// # Errors
 /// What the serializer reports, which for this data is nothing that has been seen.
 pub fn top(report: &TopReport) -> serde_json::Result<String> {
-    let TopReport { header, filters, matched: _, rows, rows_in_all } = report;
+    let TopReport { header, filters, unmatched: _, numbers, rows, rows_in_all } = report;
     let object = Top {
         header,
         filters,
-        shown: rows.last().map_or(0, |row| row.sum),
+        shown: numbers.divided(rows.last().map_or(0, |row| row.sum)),
         rows_in_all: *rows_in_all,
-        rows: rows.iter().map(|row| Row::of(row, header.total)).collect(),
+        rows: rows.iter().map(|row| Row::of(row, header.total, numbers)).collect(),
     };
-    let mut text = serde_json::to_string_pretty(&object)?;
-    text.push('\n');
-    Ok(text)
+    write(&object)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::top::{Options, top as report};
     use super::*;
     use crate::profile::fixture;
+    use crate::report::top::{Options, top as report};
 
     #[test]
     fn holds_raw_numbers_and_their_unit() {
