@@ -1,6 +1,6 @@
 //! How a stack lies in the stack arena.
 //!
-//! The arena is an array of [chunks](Chunk). A stack takes as many chunks in a row as it needs: one header word, the
+//! The arena is an array of chunks of [`CHUNK_WORDS`] words. A stack takes as many chunks in a row as it needs: one header word, the
 //! kernel frames and then the user frames, each leaf first. Variable size is what makes the arena small: a fixed slot for the deepest stack would be thirty times the size of a typical one.
 //!
 //! To the kernel the arena is an array of [blocks](Block), for a stack to be copied there as a whole: what is written at

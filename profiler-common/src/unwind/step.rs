@@ -243,9 +243,9 @@ mod tests {
 
     #[test]
     fn the_frame_pointer_may_lead_to_another_stack() {
-        let stack = [0x5555, 0xc0de];
+        const STACK: &[u64] = &[0x5555, 0xc0de];
         let below = Registers { sp: 0x9000, fp: 0x1000, ..LEAF };
-        let to = |rule: Rule, registers| step(&rule, registers, &Rax(None), &Stack(&stack));
+        let to = |rule: Rule, registers| step(&rule, registers, &Rax(None), &Stack(STACK));
         assert_eq!(to(Rule::OTHER_STACK, below), at(0xc0de, 0x1010, 0x5555));
         assert_eq!(to(Rule::FRAME_POINTER, below), Step::Lost);
         assert_eq!(to(Rule::OTHER_STACK, Registers { fp: 0, ..below }), Step::Root);

@@ -132,14 +132,16 @@ mod tests {
 
     #[test]
     fn the_frame_pointer_is_not_the_functions_own_at_its_beginning_and_at_returns() {
-        let parts = |bytes: &[u8]| with_frame(&(0x100..0x110), bytes).collect::<Vec<_>>();
-        assert_eq!(parts(&[0x90; 16]), [0x100..0x110]);
+        let parts = |bytes: &[u8]| {
+            with_frame(&(0x100..0x110), bytes).map(|part| (part.start, part.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&[0x90; 16]), [(0x100, 0x110)]);
         let mut code = [0x90; 16];
         code[..4].copy_from_slice(&[0x55, 0x48, 0x89, 0xe5]);
         code[8..10].copy_from_slice(&[0x5d, 0xc3]);
-        assert_eq!(parts(&code), [0x104..0x109, 0x10a..0x110]);
+        assert_eq!(parts(&code), [(0x104, 0x109), (0x10a, 0x110)]);
         code[14..].copy_from_slice(&[0x5d, 0xc3]);
-        assert_eq!(parts(&code), [0x104..0x109, 0x10a..0x10f]);
-        assert_eq!(parts(&[]), [0x100..0x110]);
+        assert_eq!(parts(&code), [(0x104, 0x109), (0x10a, 0x10f)]);
+        assert_eq!(parts(&[]), [(0x100, 0x110)]);
     }
 }
