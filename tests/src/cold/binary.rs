@@ -97,7 +97,8 @@ pub fn measure(session: &Session, program: &Path, cache: Cache) -> Start {
         forget(profiler::binary());
     }
     let pid = target.pid_label();
-    let args = ["-vv", "record", "-p", &pid, "-d", "1s", "-o", "x.pb.gz"];
+    // Without the cache on disk: the first run on a host has none.
+    let args = ["-vv", "record", "-p", &pid, "-d", "1s", "--unwind-cache-size", "0", "-o", "x.pb.gz"];
     let profiler = Profiler::new(session.folder(), args);
     let started = SystemTime::now();
     let run = profiler.run();

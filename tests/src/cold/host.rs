@@ -90,7 +90,7 @@ impl Host {
 
 /// Starts a recording of the host that has one window, and reads it.
 pub fn measure(session: &Session) -> Measured {
-    let args = ["-vv", "record", "-d", "5s", "--json", "-o", "x.pb.gz"];
+    let args = ["-vv", "record", "-d", "5s", "--unwind-cache-size", "0", "--json", "-o", "x.pb.gz"];
     let profiler = Profiler::new(session.folder(), args);
     let started = SystemTime::now();
     let running = profiler.start();

@@ -57,13 +57,15 @@ const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
 /// What an entry's rows are of.
 ///
 /// Not the build-id alone: tools that change a file keep it, and anybody can write any build-id into a file. So the
-/// file's size counts, too, the layout of its code, and whose it is: what one user's files claim never reaches the
-/// stacks of another's.
+/// file's size counts, too, the layout of its code, and whose it is: what the files of one user or one container claim never
+/// reaches the stacks of another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(super) build_id: Vec<u8>,
     /// Bytes.
     pub(super) size: u64,
+    /// The file system that the file is on (`st_dev`). Containers have file systems of their own.
+    pub(super) device: u64,
     /// User id of the file's owner.
     pub(super) owner: u32,
     /// Checksum of the executable segments.
@@ -83,22 +85,24 @@ impl Key {
         }
         let status = |file: &File| -> io::Result<_> {
             let metadata = file.metadata()?;
-            Ok((metadata.size(), metadata.uid(), (metadata.ctime(), metadata.ctime_nsec())))
+            let changed = (metadata.ctime(), metadata.ctime_nsec());
+            Ok((metadata.size(), metadata.dev(), metadata.uid(), changed))
         };
-        let (size, owner, changed) = status(object.file.as_ref()?).ok()?;
+        let (size, device, owner, changed) = status(object.file.as_ref()?).ok()?;
         let mut layout = Crc::new();
         for segment in &object.segments {
             for number in [segment.offset, segment.size, segment.address] {
                 layout.update(&number.to_le_bytes());
             }
         }
-        Some((Self { build_id, size, owner, layout: layout.sum() }, changed))
+        Some((Self { build_id, size, device, owner, layout: layout.sum() }, changed))
     }
 
     /// The entry's file name: the build-id for people, and a hash of the whole key and of the generation.
     pub(super) fn file_name(&self) -> String {
         let mut hash = fnv(FNV_BASIS, &GENERATION.to_le_bytes());
         hash = fnv(hash, &self.size.to_le_bytes());
+        hash = fnv(hash, &self.device.to_le_bytes());
         hash = fnv(hash, &self.owner.to_le_bytes());
         hash = fnv(hash, &self.layout.to_le_bytes());
         format!("{}-{hash:016x}{ENDING}", crate::process::hex(&self.build_id))
@@ -167,6 +171,7 @@ mod tests {
         let larger = key(&object(id, 0));
         assert_ne!(name, larger.file_name());
         assert_ne!(Key { owner: 1000, ..larger.clone() }.file_name(), larger.file_name());
+        assert_ne!(Key { device: larger.device + 1, ..larger.clone() }.file_name(), larger.file_name());
         for odd in ["", "0", "0g112233445566", "00112233445566", &"00".repeat(33)] {
             assert!(Key::of(&object(odd, 0)).is_none(), "{odd}");
         }

@@ -8,7 +8,7 @@
 //! | 4 | CRC-32 of everything behind it up to the first row |
 //! | 4 | [`VERSION`] of this layout |
 //! | 8 | [`GENERATION`] of what made the rows |
-//! | 8, 4, 4, 4, 32 | key: size, owner, layout; length of the build-id; the build-id and zeros |
+//! | 8, 8, 4, 4, 4, 32 | key: size, device, owner, layout; length of the build-id; the build-id and zeros |
 //! | 8, 4 | number of the object's first page, its pages |
 //! | 4, 4 | pages that are here, rules |
 //! | 12 each | pages, in rising order: number from the first, rows, CRC-32 of the rows |
@@ -29,7 +29,7 @@ use super::{
 const MAGIC: [u8; 8] = *b"unwrows\n";
 const VERSION: u32 = 1;
 /// Bytes up to the list of pages.
-pub(super) const FIXED_BYTES: usize = 96;
+pub(super) const FIXED_BYTES: usize = 104;
 /// What the first checksum covers begins here.
 const SUMMED_FROM: usize = 12;
 const PAGE_ENTRY_BYTES: u64 = 12;
@@ -94,9 +94,10 @@ fn fixed(bytes: &[u8]) -> Option<Fixed> {
         return None;
     }
     let (sum, version, generation) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
-    let (size, owner, layout, id_bytes) = (cursor.u64()?, cursor.u32()?, cursor.u32()?, cursor.u32()?);
+    let (size, device) = (cursor.u64()?, cursor.u64()?);
+    let (owner, layout, id_bytes) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
     let (id, zeros) = cursor.take(MOST_ID_BYTES as u64)?.split_at_checked(id_bytes as usize)?;
-    let key = Key { build_id: id.to_vec(), size, owner, layout };
+    let key = Key { build_id: id.to_vec(), size, device, owner, layout };
     let (first_page, pages, present, rules) = (cursor.u64()?, cursor.u32()?, cursor.u32()?, cursor.u32()?);
     let sound = zeros.iter().all(|&byte| byte == 0)
         && (1..=MOST_PAGES).contains(&pages)
@@ -251,12 +252,13 @@ impl Draft {
         if present == 0 || rules > MAX_RULES {
             return None;
         }
-        let Key { build_id, size, owner, layout } = key;
+        let Key { build_id, size, device, owner, layout } = key;
         let mut summed =
             Vec::with_capacity(FIXED_BYTES + self.pages.len() + self.rules.len() + self.rows.len());
         summed.extend(VERSION.to_le_bytes());
         summed.extend(GENERATION.to_le_bytes());
         summed.extend(size.to_le_bytes());
+        summed.extend(device.to_le_bytes());
         for field in [*owner, *layout, build_id.len() as u32] {
             summed.extend(field.to_le_bytes());
         }

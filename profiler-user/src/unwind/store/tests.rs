@@ -3,7 +3,7 @@ use std::{fs, path::PathBuf};
 use super::*;
 
 fn key(number: u8) -> Key {
-    Key { build_id: vec![number; 20], size: 5, owner: 0, layout: 6 }
+    Key { build_id: vec![number; 20], size: 5, device: 7, owner: 0, layout: 6 }
 }
 
 /// An entry with one page, whose rule depends on `fill`.

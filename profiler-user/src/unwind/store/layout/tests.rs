@@ -6,7 +6,7 @@ const CALL: Rule = Rule::offset(7, 8);
 const FRAME: Rule = Rule { fp: fp::AT_CFA, fp_offset: -16, ..Rule::offset(6, 16) };
 
 fn key() -> Key {
-    Key { build_id: (1..=20).collect(), size: 0x1122, owner: 1000, layout: 0xa1b2_c3d4 }
+    Key { build_id: (1..=20).collect(), size: 0x1122, device: 0x0803, owner: 1000, layout: 0xa1b2_c3d4 }
 }
 
 /// The rule of a number in the run.
@@ -47,27 +47,30 @@ use super::rows as rows_of;
 fn lies_in_the_file_as_the_table_says() {
     let bytes = entry();
     assert_eq!(bytes[..8], *b"unwrows\n");
-    assert_eq!(bytes[8..12], sum(&bytes[12..168]).to_le_bytes(), "checksum up to the first row");
+    assert_eq!(bytes[8..12], sum(&bytes[12..176]).to_le_bytes(), "checksum up to the first row");
     assert_eq!(bytes[12..16], [1, 0, 0, 0], "version");
     assert_eq!(bytes[16..24], GENERATION.to_le_bytes());
     let fixed = [
-        &[0x22, 0x11, 0, 0, 0, 0, 0, 0, 0xe8, 3, 0, 0, 0xd4, 0xc3, 0xb2, 0xa1, 20, 0, 0, 0][..],
+        &[
+            0x22, 0x11, 0, 0, 0, 0, 0, 0, 3, 8, 0, 0, 0, 0, 0, 0, 0xe8, 3, 0, 0, 0xd4, 0xc3, 0xb2, 0xa1, 20,
+            0, 0, 0,
+        ][..],
         &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20],
         &[0; 12],
         &[0x40, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0],
     ];
-    assert_eq!(bytes[24..96], fixed.concat());
+    assert_eq!(bytes[24..104], fixed.concat());
     let rows = [0, 0, 0, 0, 4, 0, 1, 0, 0, 1, 0, 0, 0, 0, 2, 0];
     let pages = [&[1, 0, 0, 0, 3, 0, 0, 0][..], &sum(&rows[..12]).to_le_bytes(), &[3, 0, 0, 0, 1, 0, 0, 0]];
-    assert_eq!(bytes[96..116], pages.concat());
-    assert_eq!(bytes[116..120], sum(&rows[12..]).to_le_bytes());
+    assert_eq!(bytes[104..124], pages.concat());
+    assert_eq!(bytes[124..128], sum(&rows[12..]).to_le_bytes());
     let rules = [
         [6, 6, 1, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0xf0, 0xff, 0xff, 0xff],
         [6, 7, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0],
         [0; 16],
     ];
-    assert_eq!(bytes[120..168], rules.concat());
-    assert_eq!(bytes[168..], rows);
+    assert_eq!(bytes[128..176], rules.concat());
+    assert_eq!(bytes[176..], rows);
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn every_other_length_is_found() {
 #[test]
 fn is_of_one_object_and_one_generation_only() {
     let bytes = entry();
-    let start = &bytes[..168];
+    let start = &bytes[..176];
     let other = Key { owner: 0, ..key() };
     assert_eq!(head(start, bytes.len() as u64, &other), Err(Damaged("key")));
     for at in [12, 16] {
