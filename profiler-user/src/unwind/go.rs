@@ -10,6 +10,8 @@ use super::{Result, bytes::Bytes, cursor::Cursor, elf::Part, steps::Steps};
 const MOST_SYMBOLS: u64 = 1 << 20;
 const SYMBOL_BYTES: u64 = 24;
 const STT_FUNC: u8 = 2;
+/// Bytes of a name that matter: the longest special one has 33, with `.abi0`.
+const NAME_BYTES: usize = 40;
 /// Bytes of a special function: they are short pieces of assembly.
 const MOST_FUNCTION_BYTES: u64 = 1 << 12;
 
@@ -64,7 +66,7 @@ pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: P
         let Some((name, code)) = function(bytes) else {
             continue;
         };
-        let name = strings.read_up_to(name, 32)?.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = strings.read_up_to(name, NAME_BYTES)?.split(|&byte| byte == 0).next().unwrap_or_default();
         // Assembly functions carry the name of their calling convention since Go 1.17.
         let name = name.strip_suffix(b".abi0").unwrap_or(name);
         if let Some((_, rule)) = SPECIAL.iter().find(|special| special.0 == name)
