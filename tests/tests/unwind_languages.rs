@@ -1,9 +1,9 @@
 //! Stacks of programs in C++, Rust and Go without frame pointers.
 
 use profiler_tests::chain::Chain;
-use profiler_tests::pprof::samples;
-use profiler_tests::shape::{EXACT, Roots, assert_all, check, check_share};
-use profiler_tests::{Bare, Frame, Program, Session, Shape, Stack, Target, recording};
+use profiler_tests::pprof::{Pprof, samples};
+use profiler_tests::shape::{EXACT, Roots, assert_all, check, check_share, name_by};
+use profiler_tests::{Bare, Frame, Program, Session, Shape, Stack, Target, elf, recording};
 
 /// Names from `app::chain_<first>` up to `main`.
 fn chain_from(first: usize) -> Vec<String> {
@@ -64,11 +64,35 @@ fn ends_in_runtime(stack: &Stack) -> bool {
     stack.names().last().is_some_and(|last| ends.contains(&last.trim_end_matches(".abi0")))
 }
 
+/// How Go programs are mostly deployed: without symbols and DWARF.
+const STRIPPED: &[&str] = &["-ldflags=-s -w"];
+
+/// A profile of a program, whose frames have their names also if it was stripped: its code lies where that of the whole one
+/// does (the rows of both are compared in profiler-user's tests).
+fn profile_of_go(session: &Session, program: &Bare, flags: &[&str]) -> (Target, Pprof) {
+    let path = program.clone().with(flags).build();
+    let target = Target::start(&path, &[]);
+    let mut profile = recording::of_targets(session, &[&target], "4s");
+    if !flags.is_empty() {
+        assert_eq!(elf::symbol_count(&path), 0, "the program is stripped");
+        name_by(&mut profile, &path, &program.build());
+    }
+    (target, profile)
+}
+
 #[test]
 fn go() {
+    go_chain(&[]);
+}
+
+#[test]
+fn go_stripped() {
+    go_chain(STRIPPED);
+}
+
+fn go_chain(flags: &[&str]) {
     let session = Session::begin();
-    let target = Target::start(&Bare::go("chain.go", "bare-go").build(), &[]);
-    let profile = recording::of_targets(&session, &[&target], "4s");
+    let (target, profile) = profile_of_go(&session, &Bare::go("chain.go", "bare-go"), flags);
     let links: Vec<String> = (1..=12).rev().map(|n| format!("main.chain{n:02}")).collect();
     let whole = |shape: Shape| {
         shape
@@ -93,10 +117,18 @@ fn go() {
 
 #[test]
 fn go_collecting_garbage_on_the_threads_own_stacks() {
+    go_garbage(&[]);
+}
+
+#[test]
+fn go_stripped_collecting_garbage_on_the_threads_own_stacks() {
+    go_garbage(STRIPPED);
+}
+
+fn go_garbage(flags: &[&str]) {
     let session = Session::begin();
-    let program = Bare::go("garbage.go", "garbage").build();
-    let target = Target::start(&program, &[]);
-    let profile = recording::of_targets(&session, &[&target], "4s");
+    let bare = Bare::go("garbage.go", "garbage");
+    let (target, profile) = profile_of_go(&session, &bare, flags);
     let stacks = profile.of_pid(target.pid());
     let collecting: Vec<&Stack> = stacks
         .iter()
@@ -104,7 +136,7 @@ fn go_collecting_garbage_on_the_threads_own_stacks() {
         .filter(|s| s.has("runtime.systemstack") || s.has("runtime.systemstack.abi0"))
         .collect();
     assert!(samples(collecting.iter().copied()) > 100, "samples on the threads' own stacks");
-    let roots = Roots::of(&[&program]);
+    let roots = Roots::of(&[&bare.build()]);
     let expected = "       … down to goexit, mstart, mcall, clone or the entry\n";
     assert_all([check_share("garbage", &stacks, EXACT, expected, |stack| {
         roots.is_complete(stack) || ends_in_runtime(stack)

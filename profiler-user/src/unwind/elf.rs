@@ -66,6 +66,12 @@ pub(super) struct Elf {
     pub(super) entry: u64,
     /// Whether Go's linker made the file.
     pub(super) go: bool,
+    /// Go's table of functions.
+    pub(super) pclntab: Option<Part>,
+    /// Go's description of the program (`runtime.firstmoduledata`), which has a section of its own since Go 1.26.
+    pub(super) go_module: Option<Part>,
+    /// What a dynamic linker is to relocate.
+    pub(super) relocations: Option<Part>,
 }
 
 /// Fields of the file header.
@@ -161,9 +167,13 @@ impl Elf {
                     self.eh_frame_hdr.get_or_insert(header.part);
                 }
                 b".debug_frame" if present => self.debug_frame = Some(section),
-                b".gopclntab" | b".data.rel.ro.gopclntab" | b".go.buildinfo" | b".note.go.buildid" => {
+                b".gopclntab" | b".data.rel.ro.gopclntab" if present && !section.compressed => {
                     self.go = true;
+                    self.pclntab = Some(section.part);
                 }
+                b".go.buildinfo" | b".note.go.buildid" => self.go = true,
+                b".go.module" if present => self.go_module = Some(section.part),
+                b".rela.dyn" | b".rela" if present => self.relocations = Some(section.part),
                 _ => {}
             }
             // Sections are counted from 1 here, as the first one is none.

@@ -10,8 +10,13 @@ use super::{Result, bytes::Bytes, cursor::Cursor, elf::Part, steps::Steps};
 const MOST_SYMBOLS: u64 = 1 << 20;
 const SYMBOL_BYTES: u64 = 24;
 const STT_FUNC: u8 = 2;
+/// Bytes of a name that matter: the longest special one has 33, with `.abi0`.
+pub(super) const NAME_BYTES: usize = 40;
 /// Bytes of a special function: they are short pieces of assembly.
-const MOST_FUNCTION_BYTES: u64 = 1 << 12;
+pub(super) const MOST_FUNCTION_BYTES: u64 = 1 << 12;
+
+/// pushq %rbp; movq %rsp, %rbp
+const PROLOGUE: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
 
 /// Functions whose rule is another one than a frame pointer's, whatever their code does (Go's runtime/asm_amd64.s,
 /// rt0_linux_amd64.s and sys_linux_amd64.s).
@@ -51,6 +56,41 @@ pub(super) fn with_frame_pointer(rule: Rule) -> Rule {
     }
 }
 
+/// The rule of a function by its name, if it is one of the special ones.
+pub(super) fn special_rule(name: &[u8]) -> Option<Rule> {
+    // Assembly functions carry the name of their calling convention since Go 1.17.
+    let name = name.strip_suffix(b".abi0").unwrap_or(name);
+    SPECIAL.iter().find(|special| special.0 == name).map(|special| special.1)
+}
+
+/// Where in a function its special rule holds: start, end and rule, in rising order.
+pub(super) fn special_parts(
+    file: &File,
+    loaded: &[Part],
+    code: &Range<u64>,
+    rule: Rule,
+) -> Vec<(u64, u64, Rule)> {
+    if rule == Rule::OTHER_STACK {
+        let bytes = read(file, loaded, code);
+        with_frame(code, &bytes).map(|part| (part.start, part.end, rule)).collect()
+    } else {
+        // The kernel "returns" to the trampoline's first byte, and callers are looked up one byte before.
+        let early = u64::from(rule == Rule::SIGNAL);
+        vec![(code.start.saturating_sub(early), code.end, rule)]
+    }
+}
+
+/// Where a function that changes stacks is to be unwound by its frame pointer: nowhere, if it does not begin with saving
+/// the caller's.
+pub(super) fn parts_with_frame(file: &File, loaded: &[Part], code: &Range<u64>) -> Vec<(u64, u64, Rule)> {
+    let short = code.end - code.start <= MOST_FUNCTION_BYTES;
+    let bytes = if short { read(file, loaded, code) } else { Vec::new() };
+    if !bytes.starts_with(PROLOGUE) {
+        return Vec::new();
+    }
+    with_frame(code, &bytes).map(|part| (part.start, part.end, Rule::FRAME_POINTER)).collect()
+}
+
 /// The special rules, and gaps between; nothing where the table of symbols was stripped.
 pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: Part) -> Result<Steps> {
     let mut table = Bytes::of_file(file, symbols.offset, symbols.size);
@@ -64,20 +104,11 @@ pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: P
         let Some((name, code)) = function(bytes) else {
             continue;
         };
-        let name = strings.read_up_to(name, 32)?.split(|&byte| byte == 0).next().unwrap_or_default();
-        // Assembly functions carry the name of their calling convention since Go 1.17.
-        let name = name.strip_suffix(b".abi0").unwrap_or(name);
-        if let Some((_, rule)) = SPECIAL.iter().find(|special| special.0 == name)
+        let name = strings.read_up_to(name, NAME_BYTES)?.split(|&byte| byte == 0).next().unwrap_or_default();
+        if let Some(rule) = special_rule(name)
             && found.len() < 4 * SPECIAL.len()
         {
-            if *rule == Rule::OTHER_STACK {
-                let bytes = read(file, loaded, &code);
-                found.extend(with_frame(&code, &bytes).map(|part| (part.start, part.end, *rule)));
-            } else {
-                // The kernel "returns" to the trampoline's first byte, and callers are looked up one byte before.
-                let early = u64::from(*rule == Rule::SIGNAL);
-                found.push((code.start.saturating_sub(early), code.end, *rule));
-            }
+            found.extend(special_parts(file, loaded, &code, rule));
         }
     }
     found.sort_unstable_by_key(|&(start, ..)| start);
@@ -102,8 +133,6 @@ fn read(file: &File, loaded: &[Part], code: &Range<u64>) -> Vec<u8> {
 
 /// The parts of a function in which the frame pointer is its own: not the prologue, nor a return.
 fn with_frame(code: &Range<u64>, bytes: &[u8]) -> impl Iterator<Item = Range<u64>> {
-    // pushq %rbp; movq %rsp, %rbp
-    const PROLOGUE: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
     // popq %rbp; retq
     const EPILOGUE: &[u8] = &[0x5d, 0xc3];
     let first = if bytes.starts_with(PROLOGUE) { PROLOGUE.len() } else { 0 };

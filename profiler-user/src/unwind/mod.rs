@@ -23,6 +23,8 @@ mod gaps;
 mod go;
 mod header;
 mod memory;
+mod module;
+mod pclntab;
 mod pointer;
 mod source;
 mod state;

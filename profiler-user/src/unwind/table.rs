@@ -18,6 +18,7 @@ use super::{
     frames::Frames,
     gaps, go,
     header::Header,
+    pclntab::Pclntab,
     steps::Steps,
 };
 
@@ -42,6 +43,8 @@ pub struct Table {
     otherwise: Rule,
     /// Rules that come before all others.
     special: Steps,
+    /// Go's table of functions, where symbols or call-frame information were stripped.
+    pclntab: Option<Pclntab>,
     file: Arc<File>,
     /// Loadable segments.
     loaded: Vec<Part>,
@@ -76,18 +79,22 @@ impl Table {
         }
         let mut frames = Vec::from_iter(eh_frame(&file, &elf)?);
         let mut special = Steps::default();
+        let mut pclntab = None;
         let mut go_from = usize::MAX;
         if elf.go {
             special = self::special(&file, &elf);
             go_from = frames.len();
             frames.extend(debug_frame(&file, &elf));
+            if elf.symbols.is_none() || frames.len() == go_from {
+                pclntab = or_without(Pclntab::open(&file, &elf))?;
+            }
         } else {
             frames.extend(debug_frame(&file, &elf));
             frames.extend(debug.map(of_debug_file).transpose().unwrap_or_else(ignored).into_iter().flatten());
         }
         let otherwise = if elf.go { Rule::FRAME_POINTER } else { Rule::GAP };
         let Elf { code, loaded, entry, .. } = elf;
-        Ok(Self { code, frames, go_from, otherwise, special, file, loaded, entry })
+        Ok(Self { code, frames, go_from, otherwise, special, pclntab, file, loaded, entry })
     }
 
     /// Numbers of the first and the last page of code: the file's own addresses over
@@ -141,10 +148,16 @@ impl Table {
                 steps = steps.with_gaps_from(&more);
             }
         }
+        let mut special = self.special.inside(window);
+        if let Some(pclntab) = &mut self.pclntab {
+            let found = or_without(pclntab.rules(window, &self.loaded))?;
+            special = special.with_gaps_from(&found.special);
+            steps = steps.with_gaps_from(&found.ordinary);
+        }
         if self.otherwise != Rule::GAP {
             steps = steps.with_gaps_as(self.otherwise);
         }
-        Ok(self.special.inside(window).with_gaps_from(&steps))
+        Ok(special.with_gaps_from(&steps))
     }
 }
 
@@ -152,11 +165,7 @@ impl Table {
 fn eh_frame(file: &Arc<File>, elf: &Elf) -> Result<Option<Frames>> {
     if let Some(part) = elf.eh_frame_hdr {
         let bytes = Bytes::of_file(file, part.offset, part.size);
-        // Damage means to do without.
-        let header = Header::read(bytes, part.address).or_else(|error| match error {
-            Error::Read(_) => Err(error),
-            _ => Ok(ignored(error)),
-        })?;
+        let header = or_without(Header::read(bytes, part.address))?;
         if let Some(header) = header {
             let section = elf.eh_frame.map(|section| section.part);
             let part = section.iter().chain(&elf.loaded).find_map(|part| part.from(header.eh_frame));
@@ -219,6 +228,14 @@ fn decompress(file: &Arc<File>, section: &Section) -> Result<Option<Vec<u8>>> {
 fn special(file: &Arc<File>, elf: &Elf) -> Steps {
     let special = elf.symbols.map(|(symbols, names)| go::special(file, &elf.loaded, symbols, names));
     special.transpose().unwrap_or_else(ignored).unwrap_or_default()
+}
+
+/// Damage means to do without.
+fn or_without<T: Default>(result: Result<T>) -> Result<T> {
+    result.or_else(|error| match error {
+        Error::Read(_) => Err(error),
+        _ => Ok(ignored(error)),
+    })
 }
 
 /// What is only an extra may fail.

@@ -12,7 +12,7 @@ pub(super) const MOST_ID_BYTES: usize = 32;
 const LEAST_ID_BYTES: usize = 8;
 
 /// The sources that decide what rows a file gets.
-const SOURCES: [(&str, &[u8]); 15] = [
+const SOURCES: [(&str, &[u8]); 17] = [
     ("bytes.rs", include_bytes!("../bytes.rs")),
     ("cfi.rs", include_bytes!("../cfi.rs")),
     ("cursor.rs", include_bytes!("../cursor.rs")),
@@ -23,6 +23,8 @@ const SOURCES: [(&str, &[u8]); 15] = [
     ("gaps.rs", include_bytes!("../gaps.rs")),
     ("go.rs", include_bytes!("../go.rs")),
     ("header.rs", include_bytes!("../header.rs")),
+    ("module.rs", include_bytes!("../module.rs")),
+    ("pclntab.rs", include_bytes!("../pclntab.rs")),
     ("pointer.rs", include_bytes!("../pointer.rs")),
     ("state.rs", include_bytes!("../state.rs")),
     ("steps.rs", include_bytes!("../steps.rs")),

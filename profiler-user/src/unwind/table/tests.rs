@@ -151,7 +151,7 @@ fn go_keeps_frame_pointers() {
     let symbol = |name: u32, start: u64, size: u64| {
         [&name.to_le_bytes()[..], &[2, 0, 1, 0], &start.to_le_bytes(), &size.to_le_bytes()].concat()
     };
-    let names = b"\0runtime.goexit.abi0\0runtime.mstart0\0runtime.sigreturn__sigaction\0";
+    let names = b"\0runtime.goexit.abi0\0runtime.mstart0\0runtime.sigreturn__sigaction.abi0\0";
     let symbols = [symbol(1, 0x1_0040, 8), symbol(21, 0x1_0080, 8), symbol(37, 0x1_00c0, 9)].concat();
     let (eh_frame, _) = frames(Dialect::EhFrame, &[(0x1_0000, 0x10, PUSH)]);
     let (debug_frame, _) = frames(Dialect::DebugFrame, &[(0x1_0080, 0x10, &[])]);
