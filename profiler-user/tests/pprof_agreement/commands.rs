@@ -1,6 +1,6 @@
 //! The same request to both command lines, and their answers compared number by number.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -136,6 +136,38 @@ fn ask(command: &mut Command) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Whether our answer has every line that is in all of pprof's.
+///
+/// Of rows with equal names and values pprof also shows random ones where it does not show all, so that no two of its own
+/// answers need be the same. It is asked again until what they share is among ours: a line that is really missing there stays.
+fn agrees_where_determined(
+    first: &[String],
+    ours: &[String],
+    mut again: impl FnMut() -> Vec<String>,
+) -> bool {
+    const ANSWERS: usize = 30;
+    let count = |lines: &[String]| {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for line in lines {
+            *counts.entry(line.clone()).or_default() += 1;
+        }
+        counts
+    };
+    let ours = count(ours);
+    let mut shared = count(first);
+    for _ in 0..ANSWERS {
+        if shared.iter().all(|(line, times)| ours.get(line).is_some_and(|found| found >= times)) {
+            return true;
+        }
+        let next = count(&again());
+        shared.retain(|line, times| {
+            *times = (*times).min(next.get(line).copied().unwrap_or(0));
+            *times > 0
+        });
+    }
+    false
+}
+
 /// Asks both and compares. Where pprof refuses, so must we.
 pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
     let (mut theirs, mut ours) = (theirs(files, request), ours(profiler, files, request));
@@ -152,7 +184,12 @@ pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
     // pprof leaves what has equal names and values in the random order of Go's maps, and so do its sums.
     let (theirs_sorted, ours_sorted) = (sorted(report, &theirs_read), sorted(report, &ours_read));
     let ambiguous = has_equals(report, &theirs_read);
-    if ambiguous && theirs_sorted == ours_sorted {
+    if ambiguous
+        && (theirs_sorted == ours_sorted
+            || agrees_where_determined(&theirs_sorted, &ours_sorted, || {
+                sorted(report, &read(report, &ask(&mut theirs).1))
+            }))
+    {
         return;
     }
     let (left, right) =
