@@ -38,9 +38,16 @@ pub struct Job {
 
 impl Job {
     /// The process of a row as it was when the row's samples were taken.
+    ///
+    /// Of several lists of mappings of one generation the newest one is right for all samples, since only addresses are
+    /// added to it; those that deferred samples were walked by may lack libraries that other rows are in.
     #[must_use]
     pub fn process(&self, row: &CountedStack) -> Option<&Arc<Process>> {
-        self.earlier.get(&(row.process, row.generation)).or_else(|| self.processes.get(&row.process))
+        let now = self.processes.get(&row.process);
+        if now.is_some_and(|process| process.generation == row.generation) {
+            return now;
+        }
+        self.earlier.get(&(row.process, row.generation)).or(now)
     }
 }
 
@@ -72,4 +79,40 @@ pub struct NamedWindow {
 pub trait Sink: Send + 'static {
     /// Takes a window.
     fn window(&mut self, window: NamedWindow);
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::{layout::NAME_BYTES, stack::StackRef};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_named_by_the_newest_mappings_of_their_generation() {
+        let key = ProcessKey { pid: 1, exec_id: 0, start_ns: 1 };
+        let process = |generation, name: &str| {
+            Arc::new(Process { generation, name: name.to_owned(), ..Process::default() })
+        };
+        let job = Job {
+            window: Window::default(),
+            processes: HashMap::from([(key, process(7, "with libraries"))]),
+            earlier: HashMap::from([
+                ((key, 7), process(7, "as a deferred sample found it")),
+                ((key, 6), process(6, "before one object took another's place")),
+            ]),
+        };
+        let named_by = |generation| {
+            let row = CountedStack {
+                process: key,
+                thread_name: [0; NAME_BYTES],
+                stack: StackRef(0),
+                generation,
+                count: 1,
+            };
+            job.process(&row).map(|process| process.name.as_str())
+        };
+        assert_eq!(named_by(7), Some("with libraries"));
+        assert_eq!(named_by(6), Some("before one object took another's place"));
+        assert_eq!(named_by(0), Some("with libraries"), "the kernel side knew no list");
+    }
 }
