@@ -6,7 +6,7 @@
 use crate::{
     outcome::OUTCOMES,
     stack::{MAX_KERNEL_FRAMES, MAX_WORDS, StackRef},
-    unwind::SIGNAL_WORDS,
+    unwind::{Context, GENERAL, General},
 };
 
 /// Bytes of a task's name with its closing zero (TASK_COMM_LEN).
@@ -145,7 +145,7 @@ pub struct Deferred<const STACK: usize> {
     /// Program counter of the first user frame.
     pub pc: u64,
     /// Its general registers by DWARF number.
-    pub registers: [u64; 16],
+    pub registers: General,
     /// 1 where `pc` is a return address: the thread is in a system call.
     pub is_return: u64,
     /// Number of kernel frames.
@@ -197,11 +197,11 @@ pub struct CpuState {
     pub walk: Walk,
     /// General registers by DWARF number: those of the first frame, and behind them those of the frame that a signal
     /// interrupted last.
-    pub registers: [u64; 32],
+    pub registers: [u64; 2 * GENERAL],
     /// What [`Deferred::stacks`] becomes.
     pub stacks: Stacks,
     /// Where the registers of interrupted code are read to.
-    pub context: [u64; SIGNAL_WORDS],
+    pub context: Context,
     /// Where the stack is put together.
     pub words: [u64; MAX_WORDS],
 }

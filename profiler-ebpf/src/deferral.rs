@@ -12,6 +12,7 @@ use profiler_common::{
     layout::{CpuState, DEFERRED_PART, DEFERRED_STACKS, Deferred, MAX_DEFERRED},
     outcome::Outcome,
     stack::MAX_KERNEL_FRAMES,
+    unwind::{Architecture, GENERAL, Native},
 };
 
 use crate::{
@@ -55,7 +56,7 @@ const LARGE: usize = DEFERRED_STACKS[2];
 #[inline(always)]
 fn find_stacks(state: &mut CpuState) {
     const PART: u64 = DEFERRED_PART as u64;
-    let sp = state.registers[7];
+    let sp = state.registers[usize::from(Native::SP)];
     hide(&mut state.stacks.alternate_bytes, 0);
     hide(&mut state.stacks.ordinary, sp);
     if read_user::<u8>(sp).is_none() {
@@ -106,7 +107,7 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
     deferred.epoch = state.epoch;
     let kernel_frames = reveal(&state.walk.kernel_frames);
     deferred.pc = state.words[masked(1 + kernel_frames)];
-    for index in 0..16 {
+    for index in 0..GENERAL {
         deferred.registers[index] = state.registers[index];
     }
     deferred.is_return = reveal(&state.walk.leaf_is_return);

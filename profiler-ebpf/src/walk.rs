@@ -16,8 +16,8 @@ use profiler_common::{
     outcome::Outcome,
     stack::{CHUNK_WORDS, Header, MAX_CHUNKS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, MAX_WORDS},
     unwind::{
-        Memory, RegisterFile, Registers, SIGNAL_CONTEXT, Step, frame_pointer_step, is_scratch,
-        is_signal_return, pool::how, step,
+        Architecture, GENERAL, Memory, Native, RegisterFile, Registers, Step, frame_pointer_step, pool::how,
+        step,
     },
 };
 
@@ -58,8 +58,8 @@ pub fn read_user<T>(address: u64) -> Option<T> {
 
 /// The general registers of the last interrupted frame; `known` in that frame itself.
 struct Interrupted<'a> {
-    registers: &'a [u64; 32],
-    /// Where they begin: 0 or 16.
+    registers: &'a [u64; 2 * GENERAL],
+    /// Where they begin: 0 or [`GENERAL`].
     at: u64,
     known: bool,
 }
@@ -67,8 +67,8 @@ struct Interrupted<'a> {
 impl RegisterFile for Interrupted<'_> {
     #[inline(always)]
     fn get(&self, register: u8) -> Option<u64> {
-        if self.known || is_scratch(register) {
-            Some(self.registers[(self.at & 16) as usize + usize::from(register & 15)])
+        if self.known || Native::is_scratch(register) {
+            Some(self.registers[(self.at as usize & GENERAL) + (usize::from(register) & (GENERAL - 1))])
         } else {
             None
         }
@@ -257,7 +257,7 @@ fn step_on(state: &mut CpuState) -> bool {
     let known = pool::find_mapping(state, pc);
     let taken = if !known {
         if reveal(&state.walk.mapping_count) != 0 {
-            if is_signal_return(registers.pc, &UserMemory) {
+            if Native::is_signal_return(registers.pc, &UserMemory) {
                 Step::Interrupted
             } else {
                 ask_for_mappings(state, pc);
@@ -266,7 +266,7 @@ fn step_on(state: &mut CpuState) -> bool {
                 return false;
             }
         } else {
-            frame_pointer_step(registers, &UserMemory)
+            frame_pointer_step::<Native>(registers, &UserMemory)
         }
     } else {
         let directory = reveal(&state.walk.directory);
@@ -280,8 +280,10 @@ fn step_on(state: &mut CpuState) -> bool {
                             at: reveal(&state.walk.registers_at),
                             known: reveal(&state.walk.interrupted) != 0,
                         };
-                        match step(rule, registers, &file, &UserMemory) {
-                            Step::NoRow if is_signal_return(registers.pc, &UserMemory) => Step::Interrupted,
+                        match step::<Native>(rule, registers, &file, &UserMemory) {
+                            Step::NoRow if Native::is_signal_return(registers.pc, &UserMemory) => {
+                                Step::Interrupted
+                            }
                             taken => taken,
                         }
                     }
@@ -293,15 +295,15 @@ fn step_on(state: &mut CpuState) -> bool {
                             return false;
                         }
                         fall_back(state, Outcome::TableNotLoaded);
-                        frame_pointer_step(registers, &UserMemory)
+                        frame_pointer_step::<Native>(registers, &UserMemory)
                     }
                     Found::Nothing => Step::NoRow,
                 }
             }
-            how::FRAME_POINTER => frame_pointer_step(registers, &UserMemory),
+            how::FRAME_POINTER => frame_pointer_step::<Native>(registers, &UserMemory),
             _ => {
                 fall_back(state, Outcome::NoTable);
-                frame_pointer_step(registers, &UserMemory)
+                frame_pointer_step::<Native>(registers, &UserMemory)
             }
         }
     };
@@ -317,7 +319,7 @@ fn step_on(state: &mut CpuState) -> bool {
             // SAFETY: as for the other reads of user memory.
             let read = unsafe {
                 bpf_probe_read_user_buf(
-                    registers.sp.wrapping_add(SIGNAL_CONTEXT) as *const u8,
+                    registers.sp.wrapping_add(Native::SIGNAL_CONTEXT) as *const u8,
                     core::slice::from_raw_parts_mut(
                         state.context.as_mut_ptr().cast(),
                         size_of_val(&state.context),
@@ -325,8 +327,9 @@ fn step_on(state: &mut CpuState) -> bool {
                 )
             };
             if read.is_ok() {
-                let interrupted = arch::copy_context(&state.context, &mut state.registers);
-                hide(&mut state.walk.registers_at, 16);
+                let Some(general) = state.registers.last_chunk_mut() else { return false };
+                let interrupted = Native::interrupted(&state.context, general);
+                hide(&mut state.walk.registers_at, GENERAL as u64);
                 hide(&mut state.walk.interrupted, 1);
                 hide(&mut state.walk.is_return, 0);
                 // Neither the address that a handler returns to nor the interrupted one is behind a call. One is added,
@@ -373,8 +376,8 @@ pub fn want_defer(state: &mut CpuState) -> bool {
 pub fn restart(state: &mut CpuState) {
     let first = state.words[masked(1 + reveal(&state.walk.kernel_frames))];
     hide(&mut state.walk.pc, first);
-    hide(&mut state.walk.sp, state.registers[7]);
-    hide(&mut state.walk.fp, state.registers[6]);
+    hide(&mut state.walk.sp, state.registers[usize::from(Native::SP)]);
+    hide(&mut state.walk.fp, state.registers[usize::from(Native::FP)]);
     hide(&mut state.walk.user_frames, 1);
     hide(&mut state.walk.interrupted, 1);
     hide(&mut state.walk.registers_at, 0);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use profiler_common::outcome::{Kind, Outcome};
 use profiler_common::stack::MAX_USER_FRAMES;
-use profiler_common::unwind::{SIGNAL_CONTEXT, SIGNAL_WORDS};
+use profiler_common::unwind::{Architecture, CONTEXT, Native};
 use profiler_tests::golden::programs::RECIPES;
 use profiler_tests::golden::replay::Replayed;
 use profiler_tests::golden::{self, Fault, Replay, Snapshot};
@@ -97,10 +97,10 @@ fn a_signal_that_interrupts_its_own_frame_ends_at_the_depth_that_is_kept() {
     let (_, _, replay) = REPLAYS.iter().find(|(name, ..)| name == "c-signal").unwrap();
     let whole = replay.run(&[]);
     let is_context = |words: &&[u64]| words.windows(2).all(|pair| pair[1] == pair[0] + 8);
-    let context = whole.asked.windows(SIGNAL_WORDS).find(is_context).unwrap()[0];
+    let context = whole.asked.windows(CONTEXT).find(is_context).unwrap()[0];
     // rsp and rip are the last two words of the context. One was added to where the handler returns to.
     let mut endless = replay.clone();
-    endless.set(context + 15 * 8, context - SIGNAL_CONTEXT);
+    endless.set(context + 15 * 8, context - Native::SIGNAL_CONTEXT);
     endless.set(context + 16 * 8, whole.frames[2] - 1);
     let replayed = endless.run(&[]);
     assert_eq!((replayed.outcome, replayed.frames.len()), (Outcome::TooDeep, MAX_USER_FRAMES));
@@ -162,7 +162,7 @@ fn corrupt(
 fn is_bounded(replayed: &Replayed) -> bool {
     let frames = replayed.frames.len();
     // Each step reads three words for its rule and one to know a signal's frame, and that has its context.
-    (1..=MAX_USER_FRAMES).contains(&frames) && replayed.asked.len() <= frames * (3 + 1 + SIGNAL_WORDS)
+    (1..=MAX_USER_FRAMES).contains(&frames) && replayed.asked.len() <= frames * (3 + 1 + CONTEXT)
 }
 
 proptest! {

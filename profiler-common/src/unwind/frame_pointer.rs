@@ -1,6 +1,6 @@
 //! A step along the chain of frame pointers: for code that keeps one and has no rules.
 
-use super::{Memory, Registers, Step, is_code_address};
+use super::{Architecture, Memory, Registers, Step};
 
 /// A step along the chain of frame pointers.
 ///
@@ -9,7 +9,7 @@ use super::{Memory, Registers, Step, is_code_address};
 /// frame pointer. Stacks grow down, so every record lies above the one before: a chain that does not rise is broken,
 /// and since each step rises by at least 16 bytes, no chain goes round in circles.
 #[inline(always)]
-pub fn frame_pointer_step(registers: Registers, memory: &impl Memory) -> Step {
+pub fn frame_pointer_step<A: Architecture>(registers: Registers, memory: &impl Memory) -> Step {
     if registers.fp == 0 {
         return Step::Root;
     }
@@ -19,10 +19,11 @@ pub fn frame_pointer_step(registers: Registers, memory: &impl Memory) -> Step {
     let Some([fp, pc]) = memory.read_pair(registers.fp) else {
         return Step::Unreadable;
     };
+    let pc = A::return_address(pc);
     if pc == 0 {
         return Step::Root;
     }
-    if !is_code_address(pc) {
+    if !A::is_code_address(pc) {
         return Step::Lost;
     }
     Step::Caller(Registers { pc, sp: registers.fp.wrapping_add(16), fp })
@@ -31,6 +32,7 @@ pub fn frame_pointer_step(registers: Registers, memory: &impl Memory) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unwind::X86_64;
 
     /// Words from a base address upwards.
     struct Words(u64, &'static [u64]);
@@ -52,36 +54,36 @@ mod tests {
     fn goes_to_the_caller_and_ends_at_the_zero_frame_pointer() {
         let leaf = Registers { pc: 1, sp: 0x1000, fp: 0x1010 };
         let caller = Registers { pc: 0xc0de, sp: 0x1020, fp: 0x1030 };
-        assert_eq!(frame_pointer_step(leaf, &STACK), Step::Caller(caller));
+        assert_eq!(frame_pointer_step::<X86_64>(leaf, &STACK), Step::Caller(caller));
         let root = Registers { pc: 0xbeef, sp: 0x1040, fp: 0 };
-        assert_eq!(frame_pointer_step(caller, &STACK), Step::Caller(root));
-        assert_eq!(frame_pointer_step(root, &STACK), Step::Root);
+        assert_eq!(frame_pointer_step::<X86_64>(caller, &STACK), Step::Caller(root));
+        assert_eq!(frame_pointer_step::<X86_64>(root, &STACK), Step::Root);
     }
 
     #[test]
     fn a_zero_return_address_is_the_root() {
         let registers = Registers { pc: 1, sp: 0x1000, fp: 0x1000 };
-        assert_eq!(frame_pointer_step(registers, &STACK), Step::Root);
+        assert_eq!(frame_pointer_step::<X86_64>(registers, &STACK), Step::Root);
     }
 
     #[test]
     fn a_chain_that_falls_is_lost() {
         let registers = Registers { pc: 1, sp: 0x1040, fp: 0x1040 };
-        let Step::Caller(caller) = frame_pointer_step(registers, &STACK) else {
+        let Step::Caller(caller) = frame_pointer_step::<X86_64>(registers, &STACK) else {
             panic!("the record itself is readable");
         };
-        assert_eq!(frame_pointer_step(caller, &STACK), Step::Lost);
+        assert_eq!(frame_pointer_step::<X86_64>(caller, &STACK), Step::Lost);
     }
 
     #[test]
     fn a_frame_pointer_that_is_used_for_something_else_is_lost_or_unreadable() {
         let odd = Registers { pc: 1, sp: 0x1000, fp: 0x1011 };
-        assert_eq!(frame_pointer_step(odd, &STACK), Step::Lost);
+        assert_eq!(frame_pointer_step::<X86_64>(odd, &STACK), Step::Lost);
         let small = Registers { pc: 1, sp: 0x1000, fp: 8 };
-        assert_eq!(frame_pointer_step(small, &STACK), Step::Lost);
+        assert_eq!(frame_pointer_step::<X86_64>(small, &STACK), Step::Lost);
         let data = Registers { pc: 1, sp: 0x1000, fp: 0x1050 };
-        assert_eq!(frame_pointer_step(data, &STACK), Step::Lost, "7 is no return address");
+        assert_eq!(frame_pointer_step::<X86_64>(data, &STACK), Step::Lost, "7 is no return address");
         let far = Registers { pc: 1, sp: 0x1000, fp: 0x9_0000 };
-        assert_eq!(frame_pointer_step(far, &STACK), Step::Unreadable);
+        assert_eq!(frame_pointer_step::<X86_64>(far, &STACK), Step::Unreadable);
     }
 }

@@ -1,15 +1,18 @@
 //! The unwinder's step: from a frame's registers to its caller's.
 //!
 //! Generic over memory and over the registers beyond pc, sp and fp: the BPF program reads user memory through a kernel
-//! helper, tests read recorded memory. What a step needs to know of the code at hand is a [rule](rule::Rule).
+//! helper, tests read recorded memory. What a step needs to know of the code at hand is a [rule](rule::Rule), and what it
+//! needs to know of the processor an [`Architecture`].
 
+mod arch;
 mod frame_pointer;
 pub mod pool;
 pub mod rule;
 mod step;
 
+pub use arch::{Aarch64, Architecture, CONTEXT, Context, GENERAL, General, Native, X86_64};
 pub use frame_pointer::frame_pointer_step;
-pub use step::{RegisterFile, SIGNAL_CONTEXT, SIGNAL_WORDS, is_scratch, is_signal_return, step};
+pub use step::{RegisterFile, step};
 
 /// Readable memory of the thread that is unwound.
 pub trait Memory {
@@ -35,7 +38,7 @@ pub struct Registers {
 pub enum Step {
     /// To the caller.
     Caller(Registers),
-    /// To what a signal interrupted: all registers lie at [`SIGNAL_CONTEXT`] above the stack pointer.
+    /// To what a signal interrupted: all registers lie at [`Architecture::SIGNAL_CONTEXT`] above the stack pointer.
     Interrupted,
     /// This frame is the thread's first.
     Root,
@@ -48,12 +51,4 @@ pub enum Step {
     /// There is a rule, but it cannot be followed: it is of no kind that is known here, or it needs a register that only
     /// interrupted frames have.
     Unsupported,
-}
-
-/// Whether user code can lie at an address: not in the first page, which no process may map (vm.mmap_min_addr), and not
-/// in the upper half, which is the kernel's.
-#[inline(always)]
-#[must_use]
-pub const fn is_code_address(address: u64) -> bool {
-    address >= 0x1000 && address >> 63 == 0
 }

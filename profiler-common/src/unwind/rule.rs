@@ -60,14 +60,15 @@ pub mod fp {
 
 /// How the return address is found.
 pub mod ra {
-    /// At CFA - 8, where a call instruction puts it.
+    /// On the stack: at CFA - 8, where a call instruction puts it; at CFA + `cfa_add` on architectures whose calls leave it
+    /// in a register ([`LINK`](super::Architecture::LINK)).
     pub const AT_CFA: u8 = 0;
     /// In `ra_register`.
     pub const REGISTER: u8 = 1;
 }
 
-/// How to get from a frame to its caller; 16 bytes. Registers have their DWARF numbers (System V ABI AMD64, figure
-/// 3.36: 6 is rbp, 7 is rsp). Fields that a kind does not use are zero, so that equal rules are equal bytes.
+/// How to get from a frame to its caller; 16 bytes. Registers have their DWARF numbers
+/// ([`Architecture`](super::Architecture)). Fields that a kind does not use are zero, so that equal rules are equal bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Rule {
@@ -83,7 +84,7 @@ pub struct Rule {
     pub ra: u8,
     /// The register with the return address.
     pub ra_register: u8,
-    /// See [`kind::DEREF`] and [`kind::PLT`].
+    /// See [`kind::DEREF`], [`kind::PLT`] and [`ra::AT_CFA`].
     pub cfa_add: i16,
     /// See [`kind::OFFSET`] and [`kind::DEREF`]; bytes.
     pub cfa_offset: i32,

@@ -1,62 +1,36 @@
 //! A step by a rule.
 
 use super::{
-    Memory, Registers, Step, frame_pointer_step, is_code_address,
+    Architecture, Memory, Registers, Step, frame_pointer_step,
     rule::{Rule, fp, kind, ra},
 };
-
-/// DWARF number of rax, which holds what a system call returned.
-const RAX: u8 = 0;
-/// DWARF number of the frame pointer on x86_64 (System V ABI AMD64, figure 3.36).
-const RBP: u8 = 6;
-/// DWARF number of the stack pointer.
-const RSP: u8 = 7;
-
-/// Where the general registers of interrupted code lie above the stack pointer of the code that returns from a signal
-/// handler: behind uc_flags, uc_link and uc_stack of ucontext_t (arch/x86/include/uapi/asm/sigcontext.h).
-pub const SIGNAL_CONTEXT: u64 = 40;
-/// How many words lie there: r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip.
-pub const SIGNAL_WORDS: usize = 17;
 
 /// Registers beyond pc, sp and fp.
 pub trait RegisterFile {
     /// The register with this DWARF number; `None` where it is not known: in callers of interrupted frames, all but
-    /// [scratch](is_scratch) registers.
+    /// [scratch](Architecture::is_scratch) registers.
     fn get(&self, register: u8) -> Option<u64>;
-}
-
-/// Whether a register need not outlive a call (System V ABI AMD64, figure 3.4): rax, rdx, rcx, rsi, rdi, r8 to r11.
-///
-/// Compilers never need such a register in a frame that has called another one. Hand-written code that does so, as in
-/// OpenSSL, relies on its callee to leave the register alone: there the interrupted frame's value is still the right one.
-#[inline(always)]
-#[must_use]
-pub const fn is_scratch(register: u8) -> bool {
-    0x0f37 >> (register & 15) & 1 == 1
-}
-
-/// Whether the instructions at a return address are those that return from a signal handler: `mov $15, %rax; syscall`.
-/// C libraries other than glibc have no rule for them.
-#[inline(always)]
-#[must_use]
-pub fn is_signal_return(pc: u64, memory: &impl Memory) -> bool {
-    memory.read_word(pc) == Some(0x0f00_0000_0fc0_c748)
 }
 
 /// A step by the rule for `registers.pc`.
 ///
 /// Stacks grow down, so a caller's frame lies above: one that does not is broken. That also bounds every walk.
 #[inline(always)]
-pub fn step(rule: &Rule, registers: Registers, file: &impl RegisterFile, memory: &impl Memory) -> Step {
+pub fn step<A: Architecture>(
+    rule: &Rule,
+    registers: Registers,
+    file: &impl RegisterFile,
+    memory: &impl Memory,
+) -> Step {
     match rule.kind {
         kind::OFFSET | kind::DEREF | kind::PLT => {}
-        kind::FRAME_POINTER => return frame_pointer_step(registers, memory),
+        kind::FRAME_POINTER => return frame_pointer_step::<A>(registers, memory),
         // Every address lies above this one. Walks that do not rise are bounded by the number of frames alone.
-        kind::OTHER_STACK => return frame_pointer_step(Registers { sp: 0, ..registers }, memory),
+        kind::OTHER_STACK => return frame_pointer_step::<A>(Registers { sp: 0, ..registers }, memory),
         kind::CLONE => {
-            return match file.get(RAX) {
+            return match file.get(A::RESULT) {
                 Some(0) => Step::Root,
-                Some(_) => return_address_at(registers.sp, registers, memory),
+                Some(_) => after_call::<A>(registers, file, memory),
                 None => Step::Unsupported,
             };
         }
@@ -65,13 +39,13 @@ pub fn step(rule: &Rule, registers: Registers, file: &impl RegisterFile, memory:
         kind::GAP => return Step::NoRow,
         _ => return Step::Unsupported,
     }
-    let cfa_register = if rule.kind == kind::PLT { RSP } else { rule.cfa_register };
-    let Some(base) = register(cfa_register, registers, file) else {
+    let cfa_register = if rule.kind == kind::PLT { A::SP } else { rule.cfa_register };
+    let Some(base) = register::<A>(cfa_register, registers, file) else {
         return Step::Unsupported;
     };
     let mut cfa = base.wrapping_add(rule.cfa_offset as i64 as u64);
     if rule.kind == kind::PLT {
-        cfa = base.wrapping_add(if registers.pc & 15 >= rule.cfa_add as u64 { 16 } else { 8 });
+        cfa = A::linkage_cfa(base, registers.pc, rule.cfa_add as u64);
     } else if rule.kind == kind::DEREF {
         let Some(word) = memory.read_word(cfa) else {
             return Step::Unreadable;
@@ -85,19 +59,23 @@ pub fn step(rule: &Rule, registers: Registers, file: &impl RegisterFile, memory:
         let Some(pc) = file.get(rule.ra_register) else {
             return Step::Unsupported;
         };
-        return caller(pc, cfa, registers.fp, registers.sp.wrapping_sub(1));
+        return caller::<A>(pc, cfa, registers.fp, registers.sp.wrapping_sub(1));
     }
-    let return_at = cfa.wrapping_sub(8);
+    // Where a call leaves it in a register, functions save it where they like.
+    let return_offset = if A::LINK.is_some() { i64::from(rule.cfa_add) } else { -8 };
+    let return_at = cfa.wrapping_add(return_offset as u64);
     match rule.fp {
         // Most often the two lie side by side, and one read gives both.
-        fp::AT_CFA if rule.fp_offset == -16 => match memory.read_pair(cfa.wrapping_sub(16)) {
-            Some([fp, pc]) => caller(pc, cfa, fp, registers.sp),
-            None => Step::Unreadable,
-        },
+        fp::AT_CFA if i64::from(rule.fp_offset) == return_offset - 8 => {
+            match memory.read_pair(return_at.wrapping_sub(8)) {
+                Some([fp, pc]) => caller::<A>(pc, cfa, fp, registers.sp),
+                None => Step::Unreadable,
+            }
+        }
         _ => {
             let saved = match rule.fp {
                 fp::AT_CFA => Some(cfa.wrapping_add(rule.fp_offset as i64 as u64)),
-                fp::AT_REGISTER => match register(rule.fp_register, registers, file) {
+                fp::AT_REGISTER => match register::<A>(rule.fp_register, registers, file) {
                     Some(base) => Some(base.wrapping_add(rule.fp_offset as i64 as u64)),
                     None => return Step::Unsupported,
                 },
@@ -115,43 +93,57 @@ pub fn step(rule: &Rule, registers: Registers, file: &impl RegisterFile, memory:
                 None if rule.fp == fp::UNDEFINED => 0,
                 None => registers.fp,
             };
-            caller(pc, cfa, fp, registers.sp)
+            caller::<A>(pc, cfa, fp, registers.sp)
         }
     }
 }
 
-/// The frame of a function that has pushed nothing yet.
+/// The frame of a function that has done nothing yet.
 #[inline(always)]
-fn return_address_at(sp: u64, registers: Registers, memory: &impl Memory) -> Step {
-    match memory.read_word(sp) {
-        Some(pc) => caller(pc, sp.wrapping_add(8), registers.fp, sp),
-        None => Step::Unreadable,
+fn after_call<A: Architecture>(registers: Registers, file: &impl RegisterFile, memory: &impl Memory) -> Step {
+    let Registers { sp, fp, .. } = registers;
+    match A::LINK {
+        Some(link) => match file.get(link) {
+            Some(pc) => caller::<A>(pc, sp, fp, sp.wrapping_sub(1)),
+            None => Step::Unsupported,
+        },
+        None => match memory.read_word(sp) {
+            Some(pc) => caller::<A>(pc, sp.wrapping_add(8), fp, sp),
+            None => Step::Unreadable,
+        },
     }
 }
 
 #[inline(always)]
-fn caller(pc: u64, cfa: u64, fp: u64, below: u64) -> Step {
+fn caller<A: Architecture>(stored: u64, cfa: u64, fp: u64, below: u64) -> Step {
+    let pc = A::return_address(stored);
     if pc == 0 {
         return Step::Root;
     }
-    if cfa <= below || !is_code_address(pc) {
+    if cfa <= below || !A::is_code_address(pc) {
         return Step::Lost;
     }
     Step::Caller(Registers { pc, sp: cfa, fp })
 }
 
 #[inline(always)]
-fn register(number: u8, registers: Registers, file: &impl RegisterFile) -> Option<u64> {
-    match number {
-        RSP => Some(registers.sp),
-        RBP => Some(registers.fp),
-        other => file.get(other),
+fn register<A: Architecture>(number: u8, registers: Registers, file: &impl RegisterFile) -> Option<u64> {
+    if number == A::SP {
+        Some(registers.sp)
+    } else if number == A::FP {
+        Some(registers.fp)
+    } else {
+        file.get(number)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unwind::{Aarch64, X86_64};
+
+    const RBP: u8 = X86_64::FP;
+    const RSP: u8 = X86_64::SP;
 
     /// Words from 0x1000 upwards.
     struct Stack(&'static [u64]);
@@ -178,7 +170,7 @@ mod tests {
     const LEAF: Registers = Registers { pc: 0x40_0000, sp: 0x1000, fp: 0x1020 };
 
     fn run(rule: Rule, words: &'static [u64]) -> Step {
-        step(&rule, LEAF, &Rax(Some(0x1018)), &Stack(words))
+        step::<X86_64>(&rule, LEAF, &Rax(Some(0x1018)), &Stack(words))
     }
 
     fn at(pc: u64, sp: u64, fp: u64) -> Step {
@@ -202,7 +194,7 @@ mod tests {
     fn other_registers_are_known_in_interrupted_frames_only() {
         let rule = Rule::offset(0, 8);
         assert_eq!(run(rule, &[0, 0, 0, 0xc0de]), at(0xc0de, 0x1020, 0x1020));
-        assert_eq!(step(&rule, LEAF, &Rax(None), &Stack(&[0; 8])), Step::Unsupported);
+        assert_eq!(step::<X86_64>(&rule, LEAF, &Rax(None), &Stack(&[0; 8])), Step::Unsupported);
     }
 
     #[test]
@@ -223,7 +215,10 @@ mod tests {
         let rule = Rule { kind: kind::PLT, cfa_add: 11, ..Rule::default() };
         assert_eq!(run(rule, &[0xc0de, 0xbeef]), at(0xc0de, 0x1008, 0x1020));
         let late = Registers { pc: 0x40_000b, ..LEAF };
-        assert_eq!(step(&rule, late, &Rax(None), &Stack(&[0xc0de, 0xbeef])), at(0xbeef, 0x1010, 0x1020));
+        assert_eq!(
+            step::<X86_64>(&rule, late, &Rax(None), &Stack(&[0xc0de, 0xbeef])),
+            at(0xbeef, 0x1010, 0x1020)
+        );
     }
 
     #[test]
@@ -237,15 +232,15 @@ mod tests {
     fn the_maker_of_a_thread_has_a_caller_and_the_thread_has_none() {
         let rule = Rule::special(kind::CLONE);
         assert_eq!(run(rule, &[0xc0de]), at(0xc0de, 0x1008, 0x1020));
-        assert_eq!(step(&rule, LEAF, &Rax(Some(0)), &Stack(&[0xc0de])), Step::Root);
-        assert_eq!(step(&rule, LEAF, &Rax(None), &Stack(&[0xc0de])), Step::Unsupported);
+        assert_eq!(step::<X86_64>(&rule, LEAF, &Rax(Some(0)), &Stack(&[0xc0de])), Step::Root);
+        assert_eq!(step::<X86_64>(&rule, LEAF, &Rax(None), &Stack(&[0xc0de])), Step::Unsupported);
     }
 
     #[test]
     fn the_frame_pointer_may_lead_to_another_stack() {
         const STACK: &[u64] = &[0x5555, 0xc0de];
         let below = Registers { sp: 0x9000, fp: 0x1000, ..LEAF };
-        let to = |rule: Rule, registers| step(&rule, registers, &Rax(None), &Stack(STACK));
+        let to = |rule: Rule, registers| step::<X86_64>(&rule, registers, &Rax(None), &Stack(STACK));
         assert_eq!(to(Rule::OTHER_STACK, below), at(0xc0de, 0x1010, 0x5555));
         assert_eq!(to(Rule::FRAME_POINTER, below), Step::Lost);
         assert_eq!(to(Rule::OTHER_STACK, Registers { fp: 0, ..below }), Step::Root);
@@ -265,15 +260,50 @@ mod tests {
         assert_eq!(run(Rule::offset(0, -0x100), &[0xc0de]), Step::Lost);
     }
 
-    #[test]
-    fn scratch_registers_are_those_that_callees_may_change() {
-        let scratch: Vec<u8> = (0..16).filter(|&register| is_scratch(register)).collect();
-        assert_eq!(scratch, [0, 1, 2, 4, 5, 8, 9, 10, 11]);
+    /// Only x30 is known.
+    struct Link(Option<u64>);
+
+    impl RegisterFile for Link {
+        fn get(&self, register: u8) -> Option<u64> {
+            if register == 30 { self.0 } else { None }
+        }
+    }
+
+    fn on_aarch64(rule: Rule, link: Option<u64>, words: &'static [u64]) -> Step {
+        step::<Aarch64>(&rule, LEAF, &Link(link), &Stack(words))
     }
 
     #[test]
-    fn signal_returns_are_known_by_their_instructions() {
-        assert!(is_signal_return(0x1000, &Stack(&[0x0f00_0000_0fc0_c748])));
-        assert!(!is_signal_return(0x1000, &Stack(&[0x0f00_0000_0fc0_c749])));
+    fn a_call_may_leave_the_return_address_in_a_register() {
+        let leaf = Rule { ra: ra::REGISTER, ra_register: 30, ..Rule::offset(31, 0) };
+        assert_eq!(on_aarch64(leaf, Some(0xc0de), &[]), at(0xc0de, 0x1000, 0x1020));
+        assert_eq!(on_aarch64(leaf, None, &[]), Step::Unsupported, "a callee has changed it");
+        let entry = Rule { kind: kind::PLT, ..leaf };
+        assert_eq!(on_aarch64(entry, Some(0xc0de), &[]), at(0xc0de, 0x1000, 0x1020));
+    }
+
+    #[test]
+    fn a_return_address_is_where_the_function_saved_it() {
+        // stp x29, x30, [sp, #-32]!
+        let pair = Rule { fp: fp::AT_CFA, fp_offset: -32, cfa_add: -24, ..Rule::offset(31, 32) };
+        assert_eq!(on_aarch64(pair, None, &[0x7f0, 0xc0de]), at(0xc0de, 0x1020, 0x7f0));
+        // str x30, [sp, #-16]!
+        let alone = Rule { cfa_add: -16, ..Rule::offset(31, 16) };
+        assert_eq!(on_aarch64(alone, None, &[0xc0de, 7]), at(0xc0de, 0x1010, 0x1020));
+        assert_eq!(on_aarch64(alone, None, &[0x0035_0000_0000_c0de]), at(0xc0de, 0x1010, 0x1020));
+    }
+
+    #[test]
+    fn the_maker_of_a_thread_returns_by_its_link_register() {
+        struct Both([u64; 2]);
+        impl RegisterFile for Both {
+            fn get(&self, register: u8) -> Option<u64> {
+                [0, 30].iter().position(|&known| known == register).map(|index| self.0[index])
+            }
+        }
+        let rule = Rule::special(kind::CLONE);
+        let run = |registers| step::<Aarch64>(&rule, LEAF, &Both(registers), &Stack(&[]));
+        assert_eq!(run([7, 0xc0de]), at(0xc0de, 0x1000, 0x1020));
+        assert_eq!(run([0, 0xc0de]), Step::Root);
     }
 }

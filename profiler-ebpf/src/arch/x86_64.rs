@@ -1,7 +1,7 @@
 //! x86_64: struct pt_regs as arch/x86/include/uapi/asm/ptrace.h has it.
 
 use aya_ebpf::bindings::pt_regs;
-use profiler_common::unwind::{Registers, SIGNAL_WORDS};
+use profiler_common::unwind::{GENERAL, Registers};
 
 use crate::walk::{hide, read_user};
 
@@ -51,7 +51,7 @@ pub fn is_bpf_call(regs: &pt_regs, attr: u64) -> bool {
 /// Copies the general registers in the order of their DWARF numbers (System V ABI AMD64, figure 3.36). Field by field,
 /// because a program's context may only be read so.
 #[inline(always)]
-pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 32]) {
+pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 2 * GENERAL]) {
     to[0] = regs.rax;
     to[1] = regs.rdx;
     to[2] = regs.rcx;
@@ -68,26 +68,6 @@ pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 32]) {
     to[13] = regs.r13;
     to[14] = regs.r14;
     to[15] = regs.r15;
-}
-
-/// Copies the general registers from a signal's context, behind those of the first frame, and gives those that unwinding
-/// goes on from. The context's order is that of struct sigcontext_64 (arch/x86/include/uapi/asm/sigcontext.h).
-#[inline(always)]
-pub fn copy_context(context: &[u64; SIGNAL_WORDS], to: &mut [u64; 32]) -> Registers {
-    let mut index = 0;
-    while index < 8 {
-        to[24 + index] = context[index];
-        index += 1;
-    }
-    to[21] = context[8];
-    to[20] = context[9];
-    to[22] = context[10];
-    to[19] = context[11];
-    to[17] = context[12];
-    to[16] = context[13];
-    to[18] = context[14];
-    to[23] = context[15];
-    Registers { pc: context[16], sp: context[15], fp: context[10] }
 }
 
 /// How far above the alternate stack's address (`uc_stack.ss_sp`) in a signal's frame the interrupted code's stack pointer

@@ -2,9 +2,12 @@
 
 use std::mem::offset_of;
 
-use profiler_common::layout::{
-    DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name, PageWanted, ProcessInfo, ProcessKey, Stacks,
-    UnknownPc,
+use profiler_common::{
+    layout::{
+        DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name, PageWanted, ProcessInfo, ProcessKey, Stacks,
+        UnknownPc,
+    },
+    unwind::General,
 };
 
 /// One message; they are told apart by their length.
@@ -32,7 +35,7 @@ pub struct DeferredSample {
     /// Program counter of the first user frame.
     pub pc: u64,
     /// Its general registers by DWARF number.
-    pub registers: [u64; 16],
+    pub registers: General,
     /// Whether `pc` is a return address: the thread is in a system call.
     pub is_return: bool,
     /// The kernel frames.

@@ -8,7 +8,7 @@ use super::{
     cfi::{Cie, Fde},
     cursor::Cursor,
     expression,
-    state::{Cfa, RBP, RSP, Saved, State},
+    state::{Cfa, FP, SP, Saved, State},
     steps::Steps,
 };
 
@@ -126,7 +126,7 @@ impl<'cie> Machine<'cie> {
             // DW_CFA_same_value
             0x08 => {
                 let register = cursor.uleb()?;
-                self.set(register, if register == RSP { Saved::Unknown } else { Saved::Unchanged });
+                self.set(register, if register == SP { Saved::Unknown } else { Saved::Unchanged });
             }
             // DW_CFA_register
             0x09 => {
@@ -144,7 +144,7 @@ impl<'cie> Machine<'cie> {
             0x14 | 0x15 => {
                 let register = cursor.uleb()?;
                 let is_cfa = cursor.uleb()? == 0;
-                self.set(register, if register == RSP && is_cfa { Saved::Unchanged } else { Saved::Unknown });
+                self.set(register, if register == SP && is_cfa { Saved::Unchanged } else { Saved::Unknown });
             }
             // DW_CFA_val_expression
             0x16 => {
@@ -204,8 +204,8 @@ impl<'cie> Machine<'cie> {
 
     fn column<'state>(&self, state: &'state mut State, register: u64) -> Option<&'state mut Saved> {
         match register {
-            RBP => Some(&mut state.fp),
-            RSP => Some(&mut state.sp),
+            FP => Some(&mut state.fp),
+            SP => Some(&mut state.sp),
             _ if register == self.cie.return_address => Some(&mut state.ra),
             _ => None,
         }

@@ -2,7 +2,10 @@
 
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
-use profiler_common::unwind::rule::{Rule, kind};
+use profiler_common::unwind::{
+    Architecture, Native,
+    rule::{Rule, kind},
+};
 
 use super::{elf::Part, steps::Steps};
 
@@ -15,8 +18,7 @@ const CLONE_BYTES: u64 = 32;
 const LINKAGE_BYTES: u64 = 16;
 /// Where in such an entry its push ends.
 const LINKAGE_PUSHED: i16 = 11;
-/// DWARF number of rsp.
-const RSP: u8 = 7;
+const SP: u8 = Native::SP;
 
 /// Bytes behind the entry point that belong to the program's first function where nothing describes it: ld.so's `_start`
 /// and `_dl_start_user`, and that of C libraries without call-frame information.
@@ -49,7 +51,7 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
         let rule = match rule {
             Rule::GAP if end.saturating_sub(address) >= LARGE => Rule::FRAME_POINTER,
             Rule::GAP
-                if before == Some(Rule::offset(RSP, 8))
+                if before == Some(Rule::offset(SP, 8))
                     && after == Some(Rule::END)
                     && end - address <= CLONE_BYTES
                     && code.is_system_call(address) =>
@@ -90,8 +92,8 @@ impl Code<'_> {
                 }
                 // The head: push slot(%rip), which comes on top of the entry's push; jmp *slot(%rip).
                 [0xff, 0x35, _, _, _, _, 0xff, 0x25, ..] => {
-                    rules.push(address, Rule::offset(RSP, 16));
-                    rules.push(address + 6, Rule::offset(RSP, 24));
+                    rules.push(address, Rule::offset(SP, 16));
+                    rules.push(address + 6, Rule::offset(SP, 24));
                 }
                 _ => {
                     rules.push(address, Rule::GAP);
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_first_function_that_nothing_describes_is_the_end() {
-        let call = Rule::offset(RSP, 8);
+        let call = Rule::offset(SP, 8);
         let list = [(0x1000, call), (0x1170, Rule::GAP), (0x1240, call)];
         let expected = [list[0], list[1], (0x1180, Rule::END), (0x1200, Rule::GAP), list[2]];
         assert_eq!(filled(&list, 0x2000), expected);
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn padding_stays_a_gap_and_much_code_keeps_frame_pointers() {
-        let call = Rule::offset(RSP, 8);
+        let call = Rule::offset(SP, 8);
         let list = [(0x1000, call), (0x1100, Rule::GAP), (0x1110, call), (0x1200, Rule::GAP)];
         assert_eq!(filled(&list, 0x2000), list);
         assert_eq!(filled(&list, 0x3000)[3], (0x1200, Rule::FRAME_POINTER));
@@ -173,14 +175,14 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let loaded = [Part { address: 0x1000, offset: 0, size: bytes.len() as u64 }];
         let code = Code { file: &Arc::new(file), loaded: &loaded, entry: 0 };
-        let call = Rule::offset(RSP, 8);
+        let call = Rule::offset(SP, 8);
         let filled = fill(&steps(&[(0x1000, call), (0x1004, Rule::GAP)]), &(0x1000..0x1040), &code);
         let entry = Rule { cfa_add: 11, ..Rule::special(kind::PLT) };
         let expected = [
             (0x1000, call),
             (0x1004, Rule::GAP),
-            (0x1010, Rule::offset(RSP, 16)),
-            (0x1016, Rule::offset(RSP, 24)),
+            (0x1010, Rule::offset(SP, 16)),
+            (0x1016, Rule::offset(SP, 24)),
             (0x1020, entry),
         ];
         assert_eq!(filled.as_slice(), expected);
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_system_call_that_makes_a_thread_is_known_by_what_surrounds_it() {
-        let call = Rule::offset(RSP, 8);
+        let call = Rule::offset(SP, 8);
         let clone = [(0x1000, call), (0x1010, Rule::GAP), (0x1020, Rule::END)];
         assert_eq!(filled(&clone, 0x1100)[1], (0x1010, Rule::special(kind::CLONE)));
         let elsewhere = [(0x1000, call), (0x1008, Rule::GAP), (0x1020, Rule::END)];

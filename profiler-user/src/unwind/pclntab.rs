@@ -7,7 +7,7 @@
 
 use std::{fs::File, ops::Range, sync::Arc};
 
-use profiler_common::unwind::rule::Rule;
+use profiler_common::unwind::{Architecture, Native, rule::Rule};
 
 use super::{
     Error, Result,
@@ -28,8 +28,7 @@ const MOST_FETCHED_BYTES: u64 = 32 << 20;
 const MOST_CHANGES: u32 = 1 << 18;
 /// Bytes of two variable-length numbers.
 const CHANGE_BYTES: usize = 10;
-/// DWARF number of rsp.
-const RSP: u8 = 7;
+const SP: u8 = Native::SP;
 
 /// Flags of functions (internal/abi/symtab.go). That for functions which begin a stack is of no use: it is also set for
 /// the trampoline into signal handlers (`runtime.sigtramp`), above which lies the interrupted code.
@@ -268,7 +267,7 @@ impl Pclntab {
             // The lowest bit is the sign.
             depth = depth.wrapping_add((change >> 1) as i32 ^ -((change & 1) as i32));
             let offset = depth.checked_add(8).filter(|_| depth >= 0);
-            let rule = offset.map_or(Rule::GAP, |offset| go::with_frame_pointer(Rule::offset(RSP, offset)));
+            let rule = offset.map_or(Rule::GAP, |offset| go::with_frame_pointer(Rule::offset(SP, offset)));
             steps.push(address, rule);
             address = address.saturating_add(length);
         }

@@ -1,13 +1,16 @@
 //! What call-frame information says at one instruction, and the rule for it.
 
-use profiler_common::unwind::rule::{Rule, fp, kind, ra};
+use profiler_common::unwind::{
+    Architecture, GENERAL, Native,
+    rule::{Rule, fp, kind, ra},
+};
 
 use super::expression::Place;
 
-/// DWARF number of rbp (System V ABI AMD64, figure 3.36).
-pub(super) const RBP: u64 = 6;
-/// DWARF number of rsp.
-pub(super) const RSP: u64 = 7;
+/// Number of the frame pointer.
+pub(super) const FP: u64 = Native::FP as u64;
+/// Number of the stack pointer.
+pub(super) const SP: u64 = Native::SP as u64;
 
 /// How the CFA is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl State {
         }
         // So glibc describes its rt_sigreturn trampoline (sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c): the stack
         // pointer is at the `struct ucontext` that the kernel wrote, which has the caller's in its byte 160.
-        let in_context = Place::Deref { register: 7, offset: 160, add: 0 };
+        let in_context = Place::Deref { register: Native::SP, offset: 160, add: 0 };
         if signal && self.cfa == Cfa::Place(in_context) {
             return Rule::SIGNAL;
         }
@@ -108,7 +111,7 @@ impl State {
         }
         // The return address can be had even where the frame pointer cannot.
         match self.fp {
-            Saved::Unchanged | Saved::Register(RBP) => rule.fp = fp::UNCHANGED,
+            Saved::Unchanged | Saved::Register(FP) => rule.fp = fp::UNCHANGED,
             Saved::AtCfa(_) if cfa != self.cfa => rule.fp = fp::UNDEFINED,
             Saved::AtCfa(offset) => match offset.try_into() {
                 Ok(offset) => {
@@ -133,7 +136,7 @@ impl State {
 
 /// The number of a general register.
 fn number(register: u64) -> Option<u8> {
-    u8::try_from(register).ok().filter(|&register| register < 16)
+    u8::try_from(register).ok().filter(|&register| usize::from(register) < GENERAL)
 }
 
 #[cfg(test)]
@@ -212,7 +215,7 @@ mod tests {
     fn canonical_frame_addresses() {
         assert_eq!(with_cfa(Cfa::Offset { register: 15, offset: -8 }), Rule::offset(15, -8));
         assert_eq!(with_cfa(Cfa::Place(Place::Register { register: 3, offset: 16 })), Rule::offset(3, 16));
-        let deref = Place::Deref { register: 7, offset: 160, add: 0 };
+        let deref = Place::Deref { register: Native::SP, offset: 160, add: 0 };
         let rule = Rule { cfa_register: 7, cfa_offset: 160, ..Rule::special(kind::DEREF) };
         assert_eq!(with_cfa(Cfa::Place(deref)), rule);
         assert_eq!(State { cfa: Cfa::Place(deref), ..State::default() }.rule(true), Rule::SIGNAL);

@@ -5,8 +5,8 @@ use profiler_common::{
     outcome::Outcome,
     stack::MAX_USER_FRAMES,
     unwind::{
-        Memory, RegisterFile, Registers, SIGNAL_CONTEXT, SIGNAL_WORDS, Step, frame_pointer_step, is_scratch,
-        is_signal_return, rule::Rule, step,
+        Architecture, CONTEXT, Context, General, Memory, Native, RegisterFile, Registers, Step,
+        frame_pointer_step, rule::Rule, step,
     },
 };
 
@@ -29,7 +29,7 @@ pub struct Start {
     /// Program counter of the first frame.
     pub pc: u64,
     /// Its general registers by DWARF number.
-    pub registers: [u64; 16],
+    pub registers: General,
     /// Whether `pc` is a return address.
     pub is_return: bool,
 }
@@ -70,19 +70,19 @@ impl<const N: usize> Memory for Parts<'_, N> {
 
 /// The general registers of the last interrupted frame; `known` in that frame itself.
 struct Interrupted {
-    registers: [u64; 16],
+    registers: General,
     known: bool,
 }
 
 impl RegisterFile for Interrupted {
     fn get(&self, register: u8) -> Option<u64> {
         let value = self.registers.get(usize::from(register)).copied();
-        if self.known || is_scratch(register) { value } else { None }
+        if self.known || Native::is_scratch(register) { value } else { None }
     }
 }
 
-const RBP: usize = 6;
-const RSP: usize = 7;
+const FP: usize = Native::FP as usize;
+const SP: usize = Native::SP as usize;
 
 /// Walks a stack. Gives its addresses, leaf first, as the kernel side writes them, and how the walk ended.
 pub fn walk(
@@ -90,7 +90,7 @@ pub fn walk(
     memory: &impl Memory,
     mut lookup: impl FnMut(u64) -> Lookup,
 ) -> (Vec<u64>, Outcome) {
-    let mut registers = Registers { pc: start.pc, sp: start.registers[RSP], fp: start.registers[RBP] };
+    let mut registers = Registers { pc: start.pc, sp: start.registers[SP], fp: start.registers[FP] };
     let mut file = Interrupted { registers: start.registers, known: true };
     let mut is_return = start.is_return;
     let mut addresses = vec![start.pc];
@@ -101,17 +101,17 @@ pub fn walk(
         }
         let pc = registers.pc.wrapping_sub(u64::from(is_return));
         let taken = match lookup(pc) {
-            Lookup::Rule(rule) => step(&rule, registers, &file, memory),
-            Lookup::FramePointer => frame_pointer_step(registers, memory),
+            Lookup::Rule(rule) => step::<Native>(&rule, registers, &file, memory),
+            Lookup::FramePointer => frame_pointer_step::<Native>(registers, memory),
             Lookup::NoTable => {
                 astray.get_or_insert(Outcome::NoTable);
-                frame_pointer_step(registers, memory)
+                frame_pointer_step::<Native>(registers, memory)
             }
-            Lookup::Unmapped if is_signal_return(registers.pc, memory) => Step::Interrupted,
+            Lookup::Unmapped if Native::is_signal_return(registers.pc, memory) => Step::Interrupted,
             Lookup::Unmapped => break Outcome::UnmappedPc,
         };
         let taken = match taken {
-            Step::NoRow if is_signal_return(registers.pc, memory) => Step::Interrupted,
+            Step::NoRow if Native::is_signal_return(registers.pc, memory) => Step::Interrupted,
             taken => taken,
         };
         match taken {
@@ -129,8 +129,8 @@ pub fn walk(
                 if let Some(last) = addresses.last_mut() {
                     *last = last.wrapping_add(1);
                 }
-                registers = Registers { pc: context[16], sp: context[15], fp: context[10] };
-                file = Interrupted { registers: by_dwarf_number(&context), known: true };
+                registers = Native::interrupted(&context, &mut file.registers);
+                file.known = true;
                 is_return = false;
                 addresses.push(registers.pc.wrapping_add(1));
             }
@@ -144,20 +144,14 @@ pub fn walk(
     (addresses, astray.unwrap_or(end))
 }
 
-fn read_context(sp: u64, memory: &impl Memory) -> Option<[u64; SIGNAL_WORDS]> {
-    let mut context = [0; SIGNAL_WORDS];
-    let mut address = sp.wrapping_add(SIGNAL_CONTEXT);
+fn read_context(sp: u64, memory: &impl Memory) -> Option<Context> {
+    let mut context = [0; CONTEXT];
+    let mut address = sp.wrapping_add(Native::SIGNAL_CONTEXT);
     for word in &mut context {
         *word = memory.read_word(address)?;
         address = address.wrapping_add(8);
     }
     Some(context)
-}
-
-/// The general registers of a signal's context, whose order is that of struct sigcontext_64.
-fn by_dwarf_number(context: &[u64; SIGNAL_WORDS]) -> [u64; 16] {
-    let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, _] = *context;
-    [rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15]
 }
 
 #[cfg(test)]
@@ -172,7 +166,7 @@ mod tests {
 
     fn start(pc: u64, is_return: bool) -> Start {
         let mut registers = [0; 16];
-        registers[RSP] = 0x1000;
+        registers[SP] = 0x1000;
         registers[0] = 0x1010;
         Start { pc, registers, is_return }
     }
@@ -223,7 +217,7 @@ mod tests {
         // The handler's return address, then ucontext_t: 40 bytes, r8 to r15, ..., rax at 13, rsp at 15, rip at 16.
         let mut stack = vec![0x5001];
         stack.extend([0; 5]);
-        let mut context = [0; SIGNAL_WORDS];
+        let mut context = [0; CONTEXT];
         (context[13], context[15], context[16]) = (0x10c8, 0x10b8, 0x7000);
         stack.extend(context);
         stack.extend([1, 1, 0x8000]);

@@ -9,7 +9,7 @@ use crate::unwind::{
 const TEXT: u64 = 0x1_0000;
 const TABLE: u64 = 0x9_0000;
 const MODULE: u64 = 0xa_0000;
-const CALLED: Rule = Rule::offset(RSP, 8);
+const CALLED: Rule = Rule::offset(SP, 8);
 const SP_WRITE_ASSEMBLY: u8 = SP_WRITE | ASSEMBLY;
 
 /// Another depth: 8 bytes more or less for each step, as zigzag, and for how many bytes.
@@ -77,7 +77,7 @@ fn rows(bytes: &[u8]) -> Vec<(u16, Rule)> {
 }
 
 fn expected() -> Vec<(u16, Rule)> {
-    let framed = Rule { fp: 1, fp_offset: -16, ..Rule::offset(RSP, 24) };
+    let framed = Rule { fp: 1, fp_offset: -16, ..Rule::offset(SP, 24) };
     vec![
         (0, Rule::FRAME_POINTER),
         (0x40, CALLED),
@@ -115,7 +115,7 @@ fn functions_reach_into_pages_and_special_rules_begin_a_page_early() {
         &[Section::plain(".gopclntab", TABLE, table(0xffff_fff1, TEXT, 0x1_0020, &functions))],
     );
     let mut table = Table::open(&file(&elf)).unwrap();
-    let framed = Rule { fp: 1, fp_offset: -16, ..Rule::offset(RSP, 24) };
+    let framed = Rule { fp: 1, fp_offset: -16, ..Rule::offset(SP, 24) };
     let first = [(0, Rule::FRAME_POINTER), (0xfff0, CALLED), (0xfff8, framed), (0xffff, Rule::SIGNAL)];
     assert_eq!(table.page(1).unwrap(), first);
     assert_eq!(table.page(2).unwrap(), [(0, Rule::SIGNAL), (0x20, Rule::FRAME_POINTER)]);
