@@ -61,7 +61,7 @@ pub mod fp {
 /// How the return address is found.
 pub mod ra {
     /// On the stack: at CFA - 8, where a call instruction puts it; at CFA + `cfa_add` on architectures whose calls leave it
-    /// in a register ([`LINK`](super::Architecture::LINK)).
+    /// in a register ([`LINK`](super::super::Architecture::LINK)).
     pub const AT_CFA: u8 = 0;
     /// In `ra_register`.
     pub const REGISTER: u8 = 1;
