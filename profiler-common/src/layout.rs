@@ -124,8 +124,9 @@ pub struct PageWanted {
     pub page: u32,
 }
 
-/// Bytes of stack memory in a [`Deferred`]: the least of these that holds the stack.
-pub const DEFERRED_STACKS: [usize; 3] = [8 << 10, 64 << 10, 256 << 10];
+/// Bytes of stack memory in a [`Deferred`]: the least of these that holds the stack. The last one is for programs such as
+/// rustc, whose first functions have half a megabyte of variables.
+pub const DEFERRED_STACKS: [usize; 3] = [8 << 10, 128 << 10, 1 << 20];
 /// Bytes that stack memory is copied by: a part that cannot be read ends the copy.
 pub const DEFERRED_PART: usize = 512;
 /// Samples that a CPU defers in a window at the most.

@@ -33,10 +33,10 @@ pub fn on_defer(ctx: PerfEventContext) -> u32 {
         find_stacks(state);
         let deferred = if fits(SMALL, state) {
             copy_out::<SMALL>(state)
-        } else if fits(MEDIUM, state) {
-            copy_out::<MEDIUM>(state)
         } else {
-            copy_out::<LARGE>(state)
+            let large = !fits(MEDIUM, state) && !is_shallow(state);
+            // A part of the stack is better than none.
+            (large && copy_out::<LARGE>(state)) || copy_out::<MEDIUM>(state)
         };
         if deferred {
             state.deferred += 1;
@@ -85,6 +85,13 @@ fn fits(bytes: usize, state: &CpuState) -> bool {
     let alternate = reveal(&state.stacks.alternate_bytes);
     let end = reveal(&state.stacks.ordinary).wrapping_add(bytes as u64).wrapping_sub(alternate);
     alternate <= bytes as u64 && read_user::<u8>(end).is_none()
+}
+
+/// Whether the process's stacks are known to be less deep than they look.
+#[inline(always)]
+fn is_shallow(state: &CpuState) -> bool {
+    // SAFETY: an entry that is replaced meanwhile stays readable until the program ends.
+    unsafe { maps::PROCESS_TABLES.get(state.process) }.is_some_and(|table| table.shallow != 0)
 }
 
 /// Copies the sample out with so much of its stack; `false` where the ring buffer has no room.

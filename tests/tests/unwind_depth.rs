@@ -1,7 +1,7 @@
 //! Deep stacks, of functions whose frames differ.
 
 use profiler_tests::shape::{assert_all, check};
-use profiler_tests::{Bare, Session, Shape, Target, recording};
+use profiler_tests::{Bare, Session, Shape, Stack, Target, recording};
 
 /// The levels in between, leaf first: `deep.c` picks the function by the remaining depth.
 fn levels(depth: usize) -> impl Iterator<Item = &'static str> {
@@ -31,4 +31,22 @@ fn nine_hundred_levels() {
 fn nine_hundred_levels_on_kernels_before_5_17() {
     // Without bpf_loop a walk goes on in another run of the program.
     check_depth(900, &["--no-bpf-loop", "--no-batch"]);
+}
+
+#[test]
+fn frames_of_hundreds_of_kilobytes_in_processes_that_begin() {
+    let session = Session::begin();
+    let wide = Bare::c("wide.c", "wide").build();
+    // A program of its own each time: its first samples are copied out with their stacks, for it has no rules yet.
+    let often = format!(
+        "i=0; while [ $i -lt 400 ]; do cp {} {1}/wide-$i; {1}/wide-$i 2; i=$((i+1)); done",
+        wide.display(),
+        session.folder().display()
+    );
+    let profile = recording::of_command(&session, 999, &["sh", "-c", &often]);
+    let stacks: Vec<&Stack> = profile.stacks.iter().filter(|s| s.has("wide")).collect();
+    let thread = |shape: Shape| shape.names(["wide_middle", "wide"]).from_thread();
+    let begins = Shape::in_library_calls().name("wide").from_thread();
+    let shapes = [thread(Shape::in_library_calls()), thread(Shape::new().name("wide_leaf")), begins];
+    assert_all([check("wide frames", &stacks, &shapes)]);
 }

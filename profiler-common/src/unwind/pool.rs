@@ -104,8 +104,9 @@ pub struct ProcessTable {
     pub count: u32,
     /// Which of the process's lists of mappings this is.
     pub generation: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 where stacks that are copied out need not be copied whole, because the frames end far before the memory does:
+    /// stacks on a heap have no end that can be seen.
+    pub shallow: u32,
     /// When the kernel side last asked for a refresh, nanoseconds of CLOCK_MONOTONIC.
     pub asked_ns: u64,
 }

@@ -33,6 +33,7 @@ impl Kernel for KernelTables {
         value[..4].copy_from_slice(&table.mappings.to_ne_bytes());
         value[4..8].copy_from_slice(&table.count.to_ne_bytes());
         value[8..12].copy_from_slice(&table.generation.to_ne_bytes());
+        value[12..16].copy_from_slice(&table.shallow.to_ne_bytes());
         value[16..].copy_from_slice(&table.asked_ns.to_ne_bytes());
         Map::new(self.processes.as_fd())?.update(&key_bytes(key), &value, Update::Any)
     }

@@ -24,7 +24,7 @@ use crate::{
     sys::priority::{self, Urgency},
     unwind::{
         Figures, Kernel, Tables, Words,
-        walk::{Parts, StackMemory, Start},
+        walk::{Parts, StackMemory, Start, Watched},
     },
 };
 
@@ -216,7 +216,10 @@ fn walk<W: Words, K: Kernel>(
 ) -> WalkedSample {
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
     let memory = Parts(sample.stacks().map(|(start, bytes)| StackMemory { start, bytes }));
+    let memory = Watched::new(&memory);
     let (user, outcome) = tables.walk(start, &memory, &image);
+    let used = memory.highest().saturating_sub(sample.places.ordinary);
+    tables.learn_depth(&sample.process, sample.stack.len() as u64, used, outcome);
     tracing::debug!(
         "walked a sample of process {}: {} user frames, {}",
         sample.process.pid,

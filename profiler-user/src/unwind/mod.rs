@@ -12,6 +12,7 @@
 mod bytes;
 mod cfi;
 mod cursor;
+mod depth;
 mod elf;
 mod execute;
 mod expression;

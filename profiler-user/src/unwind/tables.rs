@@ -18,6 +18,7 @@ use profiler_common::{
 };
 
 use super::{
+    depth::Depth,
     extents::Extent,
     memory::{Pool, Rules, Words},
     source::Source,
@@ -75,6 +76,9 @@ struct Code {
 struct Entry {
     extent: Extent,
     objects: Vec<u64>,
+    /// What the kernel side was told.
+    table: ProcessTable,
+    depth: Depth,
 }
 
 /// How much is where, and what did not fit.
@@ -157,7 +161,9 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         };
         self.pool.write_mappings(extent, &entries);
         let (count, generation) = (entries.len() as u32, process.generation);
-        let table = ProcessTable { mappings: extent.unit, count, generation, ..ProcessTable::default() };
+        let depth = self.processes.get(&key).map(|entry| entry.depth).unwrap_or_default();
+        let shallow = u32::from(depth.is_shallow());
+        let table = ProcessTable { mappings: extent.unit, count, generation, shallow, asked_ns: 0 };
         if let Err(error) = self.kernel.set_process(&key, &table) {
             tracing::debug!("process {} is walked by frame pointers only: {error}", key.pid);
             self.refused += 1;
@@ -165,7 +171,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             self.drop_users(&objects);
             return;
         }
-        if let Some(before) = self.processes.insert(key, Entry { extent, objects }) {
+        if let Some(before) = self.processes.insert(key, Entry { extent, objects, table, depth }) {
             self.pool.release(before.extent);
             self.drop_users(&before.objects);
         }
@@ -206,6 +212,22 @@ impl<W: Words, K: Kernel> Tables<W, K> {
     /// the kernel side's.
     pub fn walk(&mut self, start: Start, memory: &impl Memory, process: &Process) -> (Vec<u64>, Outcome) {
         walk(start, memory, |pc| self.lookup(process, pc))
+    }
+
+    /// Learns how deep a process's stacks are from a walk over a copy of `copied` bytes, of which it wanted the lowest
+    /// `used`.
+    pub fn learn_depth(&mut self, key: &ProcessKey, copied: u64, used: u64, outcome: Outcome) {
+        let Some(entry) = self.processes.get_mut(key) else {
+            return;
+        };
+        entry.depth.learn(copied, used, outcome);
+        let shallow = u32::from(entry.depth.is_shallow());
+        if entry.table.shallow != shallow {
+            entry.table.shallow = shallow;
+            if let Err(error) = self.kernel.set_process(key, &entry.table) {
+                tracing::debug!("how deep the stacks of process {} are is not passed on: {error}", key.pid);
+            }
+        }
     }
 
     fn lookup(&mut self, process: &Process, pc: u64) -> Lookup {

@@ -1,6 +1,8 @@
 //! Walking a stack in user space, from registers and a copy of its memory. It does what the kernel side does
 //! (`on_walk` in profiler-ebpf/src/walk.rs), by the same steps and rules: the two must agree.
 
+use std::cell::Cell;
+
 use profiler_common::{
     outcome::Outcome,
     stack::MAX_USER_FRAMES,
@@ -65,6 +67,43 @@ impl<const N: usize> Memory for Parts<'_, N> {
 
     fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
         self.0.iter().find_map(|memory| memory.read_pair(address))
+    }
+}
+
+/// Memory that remembers the highest address that was read.
+#[derive(Debug)]
+pub struct Watched<'a, M> {
+    memory: &'a M,
+    highest: Cell<u64>,
+}
+
+impl<'a, M: Memory> Watched<'a, M> {
+    /// Nothing was read yet.
+    #[must_use]
+    pub fn new(memory: &'a M) -> Self {
+        Self { memory, highest: Cell::new(0) }
+    }
+
+    /// The highest address that was asked for; 0 where none was.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest.get()
+    }
+
+    fn watch(&self, address: u64) {
+        self.highest.set(self.highest.get().max(address));
+    }
+}
+
+impl<M: Memory> Memory for Watched<'_, M> {
+    fn read_word(&self, address: u64) -> Option<u64> {
+        self.watch(address);
+        self.memory.read_word(address)
+    }
+
+    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+        self.watch(address);
+        self.memory.read_pair(address)
     }
 }
 
