@@ -2,6 +2,7 @@
 //!
 //! `docs/ARCHITECTURE.md` draws the way of a sample through these modules.
 
+pub mod budget;
 pub mod capture;
 pub mod cli;
 pub mod doctor;

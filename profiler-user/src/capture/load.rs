@@ -93,6 +93,33 @@ impl Session {
         self.own_exec_id
     }
 
+    /// Bytes of the maps, as the kernel accounts for them: of all, and of those that this process's resident set shows, because
+    /// they are read in place. Ask before anything is taken.
+    #[must_use]
+    pub fn map_bytes(&self) -> (u64, u64) {
+        let (mut all, mut in_place) = (0, 0);
+        for (name, map) in self.ebpf.maps() {
+            let (Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::PerCpuArray(data)
+            | Map::ProgramArray(data)
+            | Map::RingBuf(data)) = map
+            else {
+                continue;
+            };
+            let bytes = sys::map::accounted_bytes(data.fd().as_fd());
+            all += bytes;
+            in_place += match name {
+                "POOL" | "RULES" | "ARENA" => bytes,
+                // Its data are mapped twice in a row (ringbuf_map_alloc, kernel/bpf/ringbuf.c).
+                "MESSAGES" => 2 * bytes,
+                _ => 0,
+            };
+        }
+        (all, in_place)
+    }
+
     /// Takes the stream of what the program tells and asks at once, to be read by [`Message`](super::Message).
     ///
     /// # Errors
@@ -215,6 +242,7 @@ fn load_object<'a>(
         .map_max_entries("PROCESSES", sizes.processes)
         .map_max_entries("PROCESS_TABLES", sizes.processes)
         .map_max_entries("POOL", sizes.pool_elements)
+        .map_max_entries("MESSAGES", options.message_bytes)
         .map_max_entries("SELECTED", if options.select { 65_536 } else { 1 })
         .override_global("CHUNKS_PER_CPU", chunks_per_cpu, true)
         .override_global("CPUS", &sizes.cpus, true)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use profiler_common::{stack::BLOCK_CHUNKS, unwind::pool::ELEMENT_BYTES};
+use profiler_common::{
+    stack::{BLOCK_CHUNKS, CHUNK_WORDS},
+    unwind::pool::ELEMENT_BYTES,
+};
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ pub struct Options {
     pub hash_mask: u64,
     /// Bytes of the pool of unwind tables, rounded up to whole elements.
     pub pool_bytes: usize,
+    /// Bytes of the ring buffer of messages; a power of two.
+    pub message_bytes: u32,
+    /// Bytes that counts and stacks may have at the most, both banks together. Where a window may need more, it ends early.
+    pub window_bytes: usize,
     /// Drain maps entry by entry even where the kernel has batch operations.
     pub no_batch: bool,
     /// Walk without bpf_loop even where the kernel has it.
@@ -39,7 +46,9 @@ impl Default for Options {
             max_stacks: None,
             max_counts: None,
             hash_mask: u64::MAX,
-            pool_bytes: DEFAULT_POOL_BYTES,
+            pool_bytes: 20 << 20,
+            message_bytes: 4 << 20,
+            window_bytes: 24 << 20,
             no_batch: false,
             no_bpf_loop: false,
         }
@@ -57,9 +66,9 @@ impl Options {
 /// Chunks that a stack is expected to take: 64 words, that is 63 frames. Deeper ones take from shallower ones.
 const CHUNKS_PER_STACK: u64 = 8;
 
-/// Room for the code that a host really runs, at four bytes a row; libLLVM, the largest library of a distribution, has
-/// 5 MiB of rows if all of its code runs.
-const DEFAULT_POOL_BYTES: usize = 24 << 20;
+/// Bytes that room for one tick takes in both banks: its stack in the arena, and entries of 106 and 130 bytes in the two hash
+/// maps, as the kernel accounts for them.
+const TICK_BYTES: u64 = 2 * (CHUNKS_PER_STACK * CHUNK_WORDS as u64 * 8 + 106 + 130);
 
 /// Map sizes that follow from the options and the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +88,16 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Room for every tick of a window to have a stack of its own, and a quarter more, for windows end late.
-    /// A window of a large machine is capped at half a million rows: what it has beyond that is counted.
+    /// Room for every tick of a window to have a stack of its own, and a quarter more, for windows end late; or as much as
+    /// the options allow.
     #[must_use]
     pub fn new(options: &Options, cpus: u32) -> Self {
-        const MOST: u64 = 1 << 19;
+        let most = (options.window_bytes as u64 / TICK_BYTES).max(256);
         let window_ms = u64::try_from(options.window.as_millis()).unwrap_or(u64::MAX).max(1);
         let ticks_per_cpu =
             u64::from(options.frequency_hz).saturating_mul(window_ms).saturating_mul(5) / 4_000 + 16;
-        let ticks = ticks_per_cpu.saturating_mul(u64::from(cpus)).clamp(256, MOST);
-        let per_cpu = ticks_per_cpu.min(MOST / u64::from(cpus.max(1)) + 1);
+        let ticks = ticks_per_cpu.saturating_mul(u64::from(cpus)).clamp(256, most);
+        let per_cpu = ticks_per_cpu.min(most / u64::from(cpus.max(1)) + 1);
         let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             cpus,
@@ -136,7 +145,8 @@ mod tests {
         let options = Options { frequency_hz: 999, window: Duration::from_secs(3600), ..Options::default() };
         let sizes = Sizes::new(&options, 1024);
         assert!(sizes.counts <= 1 << 19);
-        assert!(u64::from(sizes.arena_blocks()) << 16 < 1 << 30);
+        // Each CPU has a block in each bank at the least.
+        assert!(u64::from(sizes.arena_blocks()) << 16 <= (24 << 20) + ((2 * 1024) << 16));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     units,
 };
 use crate::{
+    budget::{Gauge, Usage},
     export::directory::{Directory, Retention},
     pipeline::{NamedWindow, Patience, Sink},
     profile::build,
@@ -65,9 +66,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     let runtime = capturing::runtime()?;
     let _inside = runtime.enter();
     let stop = capturing::interrupted().context("cannot listen for signals").map_err(Failure::CannotStart)?;
-    let session = capturing::load(args.capture.options(args.frequency, args.window))?;
-    let sink = Writer { directory, about: capturing::about(args.frequency, args.window) };
-    let running = Running::start(session, &args.capture, Patience::Others, sink)?;
+    let session = capturing::load(args.capture.options(args.frequency, args.window, Patience::Others))?;
+    let gauge = args.capture.gauge(&session, Patience::Others);
+    let about = capturing::about(args.frequency, args.window);
+    let sink = Writer { directory, about, gauge: gauge.clone() };
+    let running = Running::start(session, &args.capture, gauge, Patience::Others, sink)?;
     tracing::info!(
         "sampling at {} Hz, a window every {} s, into {}",
         args.frequency,
@@ -82,6 +85,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 struct Writer {
     directory: Directory,
     about: Vec<String>,
+    gauge: Gauge,
 }
 
 impl Sink for Writer {
@@ -105,6 +109,9 @@ impl Sink for Writer {
             Ok(removed) => tracing::info!("removed {removed} old windows"),
             Err(error) => tracing::warn!("old windows cannot be removed: {error}"),
         }
+        let Usage { heap, files, maps } = self.gauge.usage();
+        let [heap_kib, files_kib, maps_kib] = [heap, files, maps].map(|bytes| bytes >> 10);
+        tracing::info!(heap_kib, files_kib, maps_kib, "memory in use");
     }
 }
 

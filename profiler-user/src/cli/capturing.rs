@@ -12,9 +12,13 @@ use tokio::sync::mpsc;
 
 use super::{Failure, units};
 use crate::{
+    budget::{self, Gauge, Memory, Pace},
     capture::{Capture, Options, Session},
-    pipeline::{Collector, Naming, Patience, QUEUE, Sink, TablesThread, collect},
-    sys::priority::{self, Urgency},
+    pipeline::{Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
+    sys::{
+        limits,
+        priority::{self, Urgency},
+    },
     unwind::{FolderError, Store},
 };
 
@@ -30,7 +34,13 @@ pub(super) struct CaptureArgs {
     /// Combinations of process, thread and stack that a window has room for [default: as many as ticks].
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
     max_counts: Option<u32>,
-    /// Memory for unwind tables, shared by all processes [default: 24MiB].
+    /// Memory that the profiler may use, its BPF maps included; at least 48MiB [default: 128MiB for agent, 512MiB for record].
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory: Option<Memory>,
+    /// CPUs that the profiler may use, such as 0.1 or 10%; what it has left to name then waits.
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
+    max_cpu: Option<f64>,
+    /// Memory for unwind tables, shared by all processes [default: a sixth of --memory].
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     unwind_memory: Option<u64>,
     /// Where unwind tables are kept for the next run [default: /var/cache/profiler/unwind].
@@ -50,13 +60,33 @@ pub(super) struct CaptureArgs {
     no_bpf_loop: bool,
 }
 
+/// Parses `--memory`.
+fn memory(text: &str) -> Result<Memory, String> {
+    let bytes = units::bytes(text)?;
+    if bytes < budget::LEAST {
+        return Err(format!("the profiler needs at least {} MiB", budget::LEAST >> 20));
+    }
+    Ok(Memory { bytes })
+}
+
+/// Parses `--max-cpu`: a number of CPUs, or a percentage of one.
+fn cpus(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    match number.parse::<f64>() {
+        Ok(number) if (0.001..=4096.0).contains(&(number / unit)) => Ok(number / unit),
+        _ => Err("it must be a number of CPUs, such as 0.1, or a percentage of one, such as 10%".to_owned()),
+    }
+}
+
 fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|error| error.to_string())
 }
 
 impl CaptureArgs {
     /// The options for this frequency and window.
-    pub(super) fn options(&self, frequency_hz: u32, window: Duration) -> Options {
+    pub(super) fn options(&self, frequency_hz: u32, window: Duration, patience: Patience) -> Options {
+        let shares = self.memory(patience).shares();
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Options {
             frequency_hz,
             window,
@@ -67,14 +97,32 @@ impl CaptureArgs {
             hash_mask: self.hash_mask.unwrap_or(u64::MAX),
             no_batch: self.no_batch,
             no_bpf_loop: self.no_bpf_loop,
-            pool_bytes: self
-                .unwind_memory
-                .map_or(Options::default().pool_bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            pool_bytes: size(self.unwind_memory.unwrap_or(shares.pool)),
+            message_bytes: u32::try_from(shares.messages).unwrap_or(1 << 31),
+            window_bytes: size(shares.window),
         }
     }
 }
 
 impl CaptureArgs {
+    /// The budget.
+    fn memory(&self, patience: Patience) -> Memory {
+        self.memory.unwrap_or(Memory {
+            bytes: match patience {
+                Patience::User => budget::DEFAULT_ONCE,
+                Patience::Others => budget::DEFAULT,
+            },
+        })
+    }
+
+    /// What tells how much of the budget is used, for a capture that has just been loaded.
+    pub(super) fn gauge(&self, session: &Session, patience: Patience) -> Gauge {
+        let gauge = Gauge::new(self.memory(patience));
+        let (all, in_place) = session.map_bytes();
+        gauge.set_maps(all, in_place);
+        gauge
+    }
+
     /// The cache of unwind tables; `None` where there is to be none, and where it cannot be used: no recording fails for
     /// want of it.
     fn cache(&self) -> Option<Store> {
@@ -100,10 +148,14 @@ pub(super) fn frequency(text: &str) -> Result<u32, String> {
 
 /// Loads the program, or says why not.
 pub(super) fn load(options: Options) -> Result<Session, Failure> {
+    limits::keep_heap_small();
     raise_open_files();
     // Until the end: what this thread does while the host is busy decides whether stacks are complete.
     priority::try_set(Urgency::Soon);
-    Session::load(options).map_err(|error| Failure::CannotStart(error.into()))
+    let session = Session::load(options).map_err(|error| Failure::CannotStart(error.into()))?;
+    // Reading the type information of the kernel took some 20 MiB.
+    limits::trim_heap();
+    Ok(session)
 }
 
 /// A capture with the stages behind it.
@@ -119,6 +171,7 @@ impl<S: Sink> Running<S> {
     pub(super) fn start(
         mut session: Session,
         args: &CaptureArgs,
+        gauge: Gauge,
         patience: Patience,
         sink: S,
     ) -> Result<Self, Failure> {
@@ -128,7 +181,9 @@ impl<S: Sink> Running<S> {
             if let Some(cache) = args.cache() {
                 tables = tables.with_cache(cache);
             }
-            let (tables, queue) = TablesThread::start(tables).context("cannot start the tables thread")?;
+            let waiting = usize::try_from(gauge.memory().shares().waiting_stacks).unwrap_or(usize::MAX);
+            let (tables, queue) =
+                TablesThread::start(tables, waiting).context("cannot start the tables thread")?;
             let sideband = session.take_sideband()?;
             let log = session
                 .take_log()
@@ -136,8 +191,9 @@ impl<S: Sink> Running<S> {
                 .ok();
             let (window_sender, windows) = mpsc::channel(QUEUE);
             let (job_sender, jobs) = mpsc::channel(QUEUE);
-            let naming =
-                Naming::start(jobs, host_name(), patience, sink).context("cannot start the naming thread")?;
+            let costs = Costs { gauge, pace: Pace::new(args.max_cpu) };
+            let naming = Naming::start(jobs, host_name(), patience, costs, sink)
+                .context("cannot start the naming thread")?;
             let collector = Collector::new(messages, sideband, queue, log, windows, job_sender)
                 .context("cannot watch the ring buffers")?;
             let capture = session.start(window_sender)?;

@@ -71,7 +71,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => Some(Duration::from_secs(10)),
         limit => limit,
     };
-    let mut options = args.capture.options(args.frequency, limit.unwrap_or(WINDOW).min(WINDOW));
+    let mut options =
+        args.capture.options(args.frequency, limit.unwrap_or(WINDOW).min(WINDOW), Patience::User);
     options.select = with_command || !args.pids.is_empty();
     options.follow_children = with_command;
 
@@ -100,7 +101,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         None
     };
     let recording = Recording::new(capturing::about(args.frequency, limit.unwrap_or_default()));
-    let running = Running::start(session, &args.capture, Patience::User, recording)?;
+    let gauge = args.capture.gauge(&session, Patience::User);
+    let running = Running::start(session, &args.capture, gauge, Patience::User, recording)?;
     // From here on the command runs; should it not be there, nothing is written.
     let mut child = waiting.map(Waiting::release).transpose().map_err(Failure::CannotStart)?;
 

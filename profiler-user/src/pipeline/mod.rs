@@ -1,7 +1,7 @@
 //! Joins the stages: messages and windows from the capture, processes, names, profiles, a sink.
 //!
 //! Four threads: the capturing one, which only drains; the collecting one, which looks at processes the moment they
-//! are announced; the one that builds unwind tables; and the naming one, which may take its time. The queues between them hold two windows each: where
+//! are announced; the one that builds unwind tables; and the naming one, which may take its time. The queues between them hold one window each: where
 //! naming falls behind, windows grow longer, and nothing piles up.
 
 mod collect;
@@ -13,7 +13,7 @@ use std::{collections::HashMap, sync::Arc};
 use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
 pub use collect::{Collector, collect};
-pub use name::{Naming, Patience};
+pub use name::{Costs, Naming, Patience};
 pub use tables::{TablesQueue, TablesThread};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Windows that wait between two stages at the most.
-pub const QUEUE: usize = 2;
+pub const QUEUE: usize = 1;
 
 /// A window with the processes in it.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Job, NamedWindow, ProcessProfile, Sink};
 use crate::{
+    budget::{Gauge, Pace},
     capture::CountedStack,
     process::{Area, Object, Process},
     profile::build::{self, Names, Span, Subject, frames},
@@ -24,6 +25,15 @@ pub enum Patience {
     User,
     /// Nobody, but the host has other work.
     Others,
+}
+
+/// What naming may cost.
+#[derive(Debug)]
+pub struct Costs {
+    /// The budget of memory.
+    pub gauge: Gauge,
+    /// The cap on CPU time.
+    pub pace: Pace,
 }
 
 /// The running stage.
@@ -41,6 +51,7 @@ impl<S: Sink> Naming<S> {
         mut jobs: mpsc::Receiver<Job>,
         host: String,
         patience: Patience,
+        costs: Costs,
         mut sink: S,
     ) -> io::Result<Self> {
         let run = move || {
@@ -49,7 +60,7 @@ impl<S: Sink> Naming<S> {
                 Patience::Others => Urgency::Late,
             });
             // Made here, for it must not move to another thread.
-            let mut namer = Namer::new();
+            let mut namer = Namer::new(costs.gauge, costs.pace);
             while let Some(job) = jobs.blocking_recv() {
                 sink.window(name(&job, &host, &mut namer));
                 drop(job);

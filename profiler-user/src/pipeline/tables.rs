@@ -31,9 +31,6 @@ use crate::{
 /// Requests that wait at the most. One that finds no room is dropped and counted: the kernel side asks for a page again in
 /// the next window.
 const QUEUE: usize = 4096;
-/// Bytes of stacks that wait to be walked at the most, so that a slow disk costs samples and not memory.
-const MOST_STACK_BYTES: usize = 16 << 20;
-
 enum Request {
     Process(ProcessKey, Arc<Process>),
     Gone(ProcessKey),
@@ -64,6 +61,8 @@ pub struct TablesQueue {
     requests: SyncSender<Request>,
     /// Bytes of stacks that wait.
     waiting: Arc<AtomicUsize>,
+    /// Most of them, so that a slow disk costs samples and not memory.
+    most_waiting: usize,
     /// Samples that found no room.
     unwalked: Vec<WalkedSample>,
     dropped: u64,
@@ -89,7 +88,7 @@ impl TablesQueue {
     /// frame. Their number is bounded by the kernel side's ([`MAX_DEFERRED`](profiler_common::layout::MAX_DEFERRED)).
     pub(super) fn walk(&mut self, sample: Box<DeferredSample>, process: Arc<Process>) {
         let bytes = sample.stack.len();
-        if self.waiting.load(Ordering::Relaxed) + bytes > MOST_STACK_BYTES {
+        if self.waiting.load(Ordering::Relaxed) + bytes > self.most_waiting {
             self.count_dropped();
             self.unwalked.push(unwalked(&sample, process));
             return;
@@ -146,12 +145,13 @@ pub struct TablesThread {
 }
 
 impl TablesThread {
-    /// Starts the thread. It ends when the queue is dropped.
+    /// Starts the thread. It ends when the queue is dropped. At the most `most_waiting` bytes of stacks wait in it.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn start<W: Words + 'static, K: Kernel + 'static>(
         tables: Tables<W, K>,
+        most_waiting: usize,
     ) -> io::Result<(Self, TablesQueue)> {
         let (requests, receiver) = sync_channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -159,7 +159,10 @@ impl TablesThread {
         let thread = std::thread::Builder::new()
             .name("tables".to_owned())
             .spawn(move || run(tables, &receiver, &walked))?;
-        Ok((Self { thread }, TablesQueue { requests, waiting, unwalked: Vec::new(), dropped: 0 }))
+        Ok((
+            Self { thread },
+            TablesQueue { requests, waiting, most_waiting, unwalked: Vec::new(), dropped: 0 },
+        ))
     }
 
     /// Waits for the end and says how full the tables were.

@@ -13,8 +13,15 @@ use blazesym::symbolize::{
     source::{Elf, Source},
 };
 
-use super::{Function, Functions};
-use crate::process::{Object, debug_file};
+use super::{Function, Functions, pages};
+use crate::{
+    budget::{Gauge, Pace},
+    process::{Object, debug_file},
+    sys,
+};
+
+/// Addresses that are named between two looks at the memory that naming takes.
+const BATCH: usize = 32;
 
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;
@@ -26,12 +33,14 @@ pub(super) struct ElfNamer {
     symbolizer: Symbolizer,
     /// Files that blazesym has parsed, by its name for them: windows since they were last asked about.
     parsed: HashMap<PathBuf, u32>,
+    gauge: Gauge,
+    pace: Pace,
     nothing: Functions,
 }
 
 impl ElfNamer {
-    pub(super) fn new() -> Self {
-        Self { symbolizer: symbolizer(), parsed: HashMap::new(), nothing: Arc::new([]) }
+    pub(super) fn new(gauge: Gauge, pace: Pace) -> Self {
+        Self { symbolizer: symbolizer(), parsed: HashMap::new(), gauge, pace, nothing: Arc::new([]) }
     }
 
     /// The functions at these addresses of an object, in the order of the addresses.
@@ -91,12 +100,20 @@ impl ElfNamer {
     fn name_in(&mut self, file: &File, addresses: &[u64]) -> Vec<Functions> {
         let path = path(file);
         let mut source = Elf::new(&path);
-        self.parsed.insert(path, 0);
-        // Debug information that cannot be read does not cost the symbols.
-        for debug_syms in [true, false] {
-            source.debug_syms = debug_syms;
-            let input = Input::VirtOffset(addresses);
-            match self.symbolizer.symbolize(&Source::Elf(source.clone()), input) {
+        source.debug_syms = self.has_room_for(pages::debug_bytes(file));
+        let mut found = Vec::with_capacity(addresses.len());
+        for batch in addresses.chunks(BATCH) {
+            self.pace.keep();
+            self.parsed.insert(path.clone(), 0);
+            found.extend(self.name_batch(&mut source, batch));
+            self.relieve();
+        }
+        found
+    }
+
+    fn name_batch(&self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
+        loop {
+            match self.symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses)) {
                 Ok(symbolized) => {
                     return symbolized
                         .iter()
@@ -108,8 +125,52 @@ impl ElfNamer {
                 }
                 Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
             }
+            // Debug information that cannot be read does not cost the symbols.
+            if !source.debug_syms {
+                return vec![Arc::clone(&self.nothing); addresses.len()];
+            }
+            source.debug_syms = false;
         }
-        vec![Arc::clone(&self.nothing); addresses.len()]
+    }
+
+    /// Whether a file's debug information may be read. Where it may not, its functions have names, but no lines, and inlined
+    /// ones are part of those that they are in.
+    fn has_room_for(&mut self, bytes: u64) -> bool {
+        if bytes == 0 || bytes <= self.gauge.room() {
+            return true;
+        }
+        self.give_back();
+        let fits = bytes <= self.gauge.room();
+        if !fits {
+            tracing::info!(
+                "an object has no lines, for its {} MiB of debug information may be too much for --memory",
+                bytes >> 20
+            );
+        }
+        fits
+    }
+
+    /// Gives memory back where the budget is nearly used: first what can be read again from the files, then what was parsed.
+    fn relieve(&mut self) {
+        if self.gauge.room() > 0 {
+            return;
+        }
+        pages::release();
+        if self.gauge.room() == 0 {
+            self.give_back();
+        }
+    }
+
+    /// Gives all memory back that naming has taken, but for the names.
+    fn give_back(&mut self) {
+        for path in std::mem::take(&mut self.parsed).into_keys() {
+            self.evict(&path);
+        }
+        sys::limits::trim_heap();
+        tracing::debug!(
+            "what was parsed of files is given back, for the memory is needed: {:?}",
+            self.gauge.usage()
+        );
     }
 }
 

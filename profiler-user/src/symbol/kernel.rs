@@ -1,16 +1,8 @@
-//! Names in the kernel: its image, its modules, and BPF programs, from /proc/kallsyms by blazesym.
+//! Names in the kernel: its image, its modules, and BPF programs, from /proc/kallsyms.
 
-use std::{collections::HashMap, fs, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use blazesym::{
-    MaybeDefault,
-    symbolize::{
-        Input, Symbolized, Symbolizer,
-        source::{Kernel, Source},
-    },
-};
-
-use super::{Function, Functions};
+use super::{Function, Functions, kallsyms::Kallsyms};
 use crate::process::hex;
 
 /// What a kernel address belongs to.
@@ -28,71 +20,50 @@ pub struct KernelPlace {
 
 /// The kernel's code as it is now.
 pub struct KernelCode {
-    symbolizer: Symbolizer,
+    symbols: Kallsyms,
     image: KernelPlace,
     modules: Vec<KernelPlace>,
-    names: HashMap<u64, Functions>,
-    nothing: Functions,
+    /// What was asked for, by name.
+    functions: HashMap<Box<str>, Functions>,
 }
 
-/// Kernel names that are kept before all are asked for anew.
-const MOST_NAMES: usize = 1 << 16;
+/// Names that are kept before all are made anew.
+const MOST_NAMES: usize = 1 << 14;
 
 impl KernelCode {
     pub(super) fn new() -> Self {
-        Self {
-            symbolizer: symbolizer(),
-            image: image(),
-            modules: modules(),
-            names: HashMap::new(),
-            nothing: Arc::new([]),
-        }
+        let symbols = symbols();
+        Self { image: image(&symbols), symbols, modules: modules(), functions: HashMap::new() }
     }
 
-    /// Names addresses that have no name yet.
+    /// Has the names of addresses at hand.
     pub(super) fn prepare(&mut self, addresses: &[u64]) {
-        if self.names.len() > MOST_NAMES {
-            self.names.clear();
-        }
-        let mut wanted: Vec<u64> =
-            addresses.iter().copied().filter(|address| !self.names.contains_key(address)).collect();
-        if wanted.is_empty() {
-            return;
-        }
         // Code outside of what is known was loaded since: modules and BPF programs come and go.
-        if wanted.iter().any(|&address| !contains(&self.image, address)) {
-            self.symbolizer = symbolizer();
+        let is_new = |code: &Self, address: u64| {
+            !contains(&code.image, address)
+                && !code.modules.iter().any(|module| contains(module, address))
+                && code.functions(address).is_none()
+        };
+        if addresses.iter().any(|&address| is_new(self, address)) {
+            self.symbols = symbols();
             self.modules = modules();
-            let image = self.image.clone();
-            self.names.retain(|&address, _| contains(&image, address));
-            wanted = addresses.iter().copied().filter(|address| !self.names.contains_key(address)).collect();
         }
-        let source = Source::Kernel(Kernel {
-            kallsyms: MaybeDefault::Default,
-            // With an image file, addresses in modules would never be looked up in kallsyms.
-            vmlinux: MaybeDefault::None,
-            debug_syms: false,
-            ..Kernel::default()
-        });
-        match self.symbolizer.symbolize(&source, Input::AbsAddr(&wanted)) {
-            Ok(symbolized) => {
-                for (address, symbolized) in wanted.iter().zip(symbolized) {
-                    let functions = match symbolized {
-                        Symbolized::Sym(sym) => {
-                            Arc::new([Function { name: sym.name.into_owned(), file: String::new(), line: 0 }])
-                        }
-                        Symbolized::Unknown(_) => Arc::clone(&self.nothing),
-                    };
-                    self.names.insert(*address, functions);
-                }
+        if self.functions.len() > MOST_NAMES {
+            self.functions = HashMap::new();
+        }
+        for &address in addresses {
+            if let Some(name) = self.symbols.find(address)
+                && !self.functions.contains_key(name)
+            {
+                let function = Function { name: name.to_owned(), file: String::new(), line: 0 };
+                self.functions.insert(name.into(), Arc::new([function]));
             }
-            Err(error) => tracing::debug!("kernel addresses have no names: {error}"),
         }
     }
 
     /// The function at an address, if it was prepared.
     pub(super) fn functions(&self, address: u64) -> Option<&Functions> {
-        self.names.get(&address)
+        self.functions.get(self.symbols.find(address)?)
     }
 
     /// What an address belongs to.
@@ -125,8 +96,12 @@ impl KernelCode {
     }
 }
 
-fn symbolizer() -> Symbolizer {
-    Symbolizer::builder().set_debug_dirs(None::<[std::path::PathBuf; 0]>).enable_code_info(false).build()
+/// The symbols as they are now; none where they cannot be read.
+fn symbols() -> Kallsyms {
+    Kallsyms::read(Path::new("/proc/kallsyms")).unwrap_or_else(|error| {
+        tracing::debug!("kernel addresses have no names: {error}");
+        Kallsyms::default()
+    })
 }
 
 fn contains(place: &KernelPlace, address: u64) -> bool {
@@ -134,30 +109,14 @@ fn contains(place: &KernelPlace, address: u64) -> bool {
 }
 
 /// The kernel's own text, from _stext to _etext. Where addresses are hidden, everything in the upper half.
-fn image() -> KernelPlace {
-    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let (start, end) = text_range(&text).unwrap_or((0xffff_8000_0000_0000, u64::MAX));
+fn image(symbols: &Kallsyms) -> KernelPlace {
+    let (start, end) = symbols
+        .address_of("_stext")
+        .zip(symbols.address_of("_etext"))
+        .filter(|(start, end)| start < end)
+        .unwrap_or((0xffff_8000_0000_0000, u64::MAX));
     let build_id = fs::read("/sys/kernel/notes").ok().and_then(|notes| build_id(&notes)).unwrap_or_default();
     KernelPlace { name: "[kernel.kallsyms]".to_owned(), start, end, build_id }
-}
-
-fn text_range(kallsyms: &str) -> Option<(u64, u64)> {
-    let (mut start, mut end) = (0, 0);
-    for line in kallsyms.lines() {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        match name {
-            "_stext" => start = u64::from_str_radix(address, 16).ok()?,
-            "_etext" => end = u64::from_str_radix(address, 16).ok()?,
-            _ => {}
-        }
-        if start != 0 && end != 0 {
-            break;
-        }
-    }
-    (start != 0 && end > start).then_some((start, end))
 }
 
 /// The loaded modules: a line of /proc/modules is `name size uses users state address`.
@@ -199,14 +158,6 @@ fn build_id(notes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_text_range_is_found() {
-        let kallsyms =
-            "ffffffff81000000 T _stext\nffffffff81000000 T startup_64\nffffffff82000000 T _etext\n";
-        assert_eq!(text_range(kallsyms), Some((0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000)));
-        assert_eq!(text_range("0000000000000000 T _stext\n0000000000000000 T _etext\n"), None);
-    }
 
     #[test]
     fn a_module_is_read() {

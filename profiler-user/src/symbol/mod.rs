@@ -5,11 +5,17 @@
 
 mod cache;
 mod elf;
+mod kallsyms;
 mod kernel;
+mod pages;
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{process::Object, sys};
+use crate::{
+    budget::{Gauge, Pace},
+    process::Object,
+    sys,
+};
 
 use cache::Cache;
 use elf::ElfNamer;
@@ -43,22 +49,15 @@ impl std::fmt::Debug for Namer {
     }
 }
 
-/// Bytes of names that are kept.
-const CACHE_BYTES: usize = 32 << 20;
-
-impl Default for Namer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Namer {
-    /// A namer that knows nothing yet. It belongs to the thread that makes it.
+    /// A namer that knows nothing yet. It belongs to the thread that makes it. It stays within the budget that `gauge` is
+    /// for, and `pace` holds it back.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(gauge: Gauge, pace: Pace) -> Self {
+        let names = gauge.memory().shares().names;
         Self {
-            elf: ElfNamer::new(),
-            cache: Cache::new(CACHE_BYTES),
+            elf: ElfNamer::new(gauge, pace),
+            cache: Cache::new(usize::try_from(names).unwrap_or(usize::MAX)),
             kernel: KernelCode::new(),
             nothing: Arc::new([]),
         }

@@ -52,6 +52,22 @@ pub fn trim_heap() {
     }
 }
 
+/// Makes the heap give large blocks back to the kernel as soon as they are free. Call it before there are other threads.
+///
+/// The GNU C library raises the size from which on it does so with each such block that is freed, up to 32 MiB, and keeps a
+/// heap for each thread (mallopt(3)): a long-running program then holds what it once needed for a moment.
+pub fn keep_heap_small() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE_BYTES: libc::c_int = 128 << 10;
+        const HEAPS: libc::c_int = 2;
+        // SAFETY: the function takes numbers, and no other thread uses the heap yet.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+        // SAFETY: as above.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

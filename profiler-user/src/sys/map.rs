@@ -53,6 +53,14 @@ struct Batch {
     flags: u64,
 }
 
+/// Bytes that a map takes, as the kernel accounts for them (`memlock` in the descriptor's fdinfo); 0 where it does not say.
+#[must_use]
+pub fn accounted_bytes(fd: BorrowedFd<'_>) -> u64 {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default();
+    let bytes = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Which entries an update may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
