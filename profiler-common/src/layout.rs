@@ -188,6 +188,8 @@ pub struct CpuState {
     pub last_tick_ns: u64,
     /// Next free chunk in this CPU's part of the arena, counted from the start of the part.
     pub next_chunk: u64,
+    /// Rows that this CPU has added to the window's count map, in the same window.
+    pub rows: u64,
     /// The window in which a full table was last logged, plus one.
     pub logged_epoch: u64,
     /// Samples that were deferred in this window.

@@ -59,7 +59,7 @@ pub fn on_count(ctx: PerfEventContext) -> u32 {
         stack,
         generation: walk::reveal(&state.walk.generation) as u32,
     };
-    if !add(counts, &key) {
+    if !add(counts, &key, state) {
         count_lost(&ctx, state);
         walk::hide(&mut state.walk.outcome, Outcome::CountTableFull as u64);
     } else if let Some(lost) = stack.outcome_index() {
@@ -92,9 +92,10 @@ fn count_lost(ctx: &PerfEventContext, state: &mut CpuState) {
 /// Adds one to a count. A zero is inserted first where there is none, so that CPUs that are here at the same time
 /// all add to the same number.
 #[inline(always)]
-fn add(counts: &HashMap<SampleKey, u64>, key: &SampleKey) -> bool {
+fn add(counts: &HashMap<SampleKey, u64>, key: &SampleKey, state: &mut CpuState) -> bool {
     let mut count = counts.get_ptr_mut(key);
     if count.is_none() {
+        state.rows += 1;
         let _ = counts.insert(key, 0, u64::from(BPF_NOEXIST));
         count = counts.get_ptr_mut(key);
     }

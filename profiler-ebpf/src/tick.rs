@@ -30,6 +30,7 @@ pub fn on_tick(ctx: PerfEventContext) -> u32 {
     if state.epoch != epoch {
         state.epoch = epoch;
         state.next_chunk = 0;
+        state.rows = 0;
         state.deferred = 0;
     }
     let missed = missed_ticks(state);

@@ -14,6 +14,7 @@
 )]
 
 pub mod bpf;
+pub mod busy;
 pub mod chain;
 pub mod cold;
 pub mod compare;

@@ -74,10 +74,10 @@ impl Gauge {
         }
     }
 
-    /// Bytes that are still free of nine tenths of the budget: what grows between two looks has the last one.
+    /// Bytes that are still free of 85 % of the budget: what grows between two looks has the rest.
     #[must_use]
     pub fn room(&self) -> u64 {
-        (self.memory.bytes / 10 * 9).saturating_sub(self.usage().total())
+        (self.memory.bytes / 100 * 85).saturating_sub(self.usage().total())
     }
 
     /// The budget.

@@ -3,8 +3,9 @@
 use std::{
     collections::HashMap,
     io,
+    mem::offset_of,
     os::fd::{AsFd, OwnedFd},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aya::Ebpf;
@@ -32,6 +33,7 @@ pub(super) struct Drain {
     counts: Banks,
     stacks: Banks,
     arena: Arena,
+    sizes: Sizes,
     period_ns: u64,
     batch: bool,
     epoch: u64,
@@ -56,6 +58,7 @@ impl Drain {
             counts: Banks([fd("COUNTS_0")?, fd("COUNTS_1")?]),
             stacks: Banks([fd("STACKS_0")?, fd("STACKS_1")?]),
             arena: Arena::map(&fd("ARENA")?, sizes.arena_blocks() as usize)?,
+            sizes: *sizes,
             period_ns: options.period_ns(),
             batch: !options.no_batch,
             epoch: 0,
@@ -71,6 +74,37 @@ impl Drain {
     pub(super) fn begin(&mut self) {
         self.started = Instant::now();
         self.started_unix = SystemTime::now();
+    }
+
+    /// How long the window has lasted, and how full its bank is; 1 is all.
+    pub(super) fn fill(&self) -> Result<(Duration, f64), Error> {
+        let full = self.read_fill().map_err(Error::system("reading how full a window is"))?;
+        Ok((self.started.elapsed(), full))
+    }
+
+    fn read_fill(&self) -> io::Result<f64> {
+        const EPOCH: usize = offset_of!(CpuState, epoch) / 8;
+        const NEXT_CHUNK: usize = offset_of!(CpuState, next_chunk) / 8;
+        const ROWS: usize = offset_of!(CpuState, rows) / 8;
+        let bytes = self.read_cpu_states()?;
+        let (mut rows, mut chunks) = (0, 0);
+        for state in cpu_states(&bytes) {
+            let word = |index: usize| words(state).nth(index).unwrap_or(0);
+            // A CPU that has not sampled anything in this window still has the last one's numbers.
+            if word(EPOCH) == self.epoch {
+                rows += word(ROWS);
+                chunks = chunks.max(word(NEXT_CHUNK));
+            }
+        }
+        let rows = rows as f64 / f64::from(self.sizes.counts);
+        Ok(rows.max(chunks as f64 / f64::from(self.sizes.chunks_per_cpu())))
+    }
+
+    fn read_cpu_states(&self) -> io::Result<Vec<u8>> {
+        let map = Map::new(self.cpu_state.as_fd())?;
+        let mut bytes = vec![0_u8; map.value_len()];
+        map.lookup(&0_u32.to_ne_bytes(), &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Ends the window: later ticks count into the next one.
@@ -102,12 +136,10 @@ impl Drain {
     }
 
     fn read_outcomes(&mut self, bank: usize, window: &mut Window) -> io::Result<()> {
-        let map = Map::new(self.cpu_state.as_fd())?;
-        let mut bytes = vec![0_u8; map.value_len()];
-        map.lookup(&0_u32.to_ne_bytes(), &mut bytes)?;
+        let bytes = self.read_cpu_states()?;
         let mut totals = [0_u64; OUTCOMES];
         let mut messages_lost = 0;
-        for state in bytes.chunks_exact(size_of::<CpuState>().next_multiple_of(8)) {
+        for state in cpu_states(&bytes) {
             // The counters of both banks come first, then the lost messages.
             for (total, value) in totals.iter_mut().zip(words(state).skip(bank * OUTCOMES)) {
                 *total += value;
@@ -233,6 +265,11 @@ fn take_batches(map: &Map<'_>, each: &mut impl FnMut(&[u8], &[u8])) -> io::Resul
         }
     }
     Ok(())
+}
+
+/// The states of all CPUs in what a per-CPU array gives.
+fn cpu_states(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks_exact(size_of::<CpuState>().next_multiple_of(8))
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {

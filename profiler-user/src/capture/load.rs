@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Capture, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
-    error::is_permission, measure, programs, tables::KernelTables, thread,
+    error::is_permission, fill, measure, programs, tables::KernelTables, thread,
 };
 use crate::{
     sys::{
@@ -66,8 +66,11 @@ impl Session {
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, blocks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
         let first = Constants::new(&options, tiny, layout);
-        // One for both: making it parses the type information of the whole kernel, 20 ms.
+        // One for both: making it parses the type information of the whole kernel, 20 ms and 20 MiB. The object needs none of
+        // it, for what it has to know of the kernel's structures it is told, and so it goes before there is anything else.
         let mut loader = EbpfLoader::new();
+        loader.btf(None);
+        sys::limits::trim_heap();
         let mut probe = load_object(&mut loader, &options, &first)?;
         let measured = measure::run(&mut probe)?;
         drop(probe);
@@ -190,7 +193,8 @@ impl Session {
         let fd = tick.fd().map_err(|error| program_error("on_tick", error))?;
         let fd = fd.as_fd().try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))?;
         let clocks = Clocks::open(fd, self.options.frequency_hz)?;
-        thread::start(self.ebpf, clocks, drain, self.options.window, windows)
+        let first_look = fill::first_look(&self.sizes, &self.options);
+        thread::start(self.ebpf, clocks, drain, self.options.window, first_look, windows)
     }
 }
 

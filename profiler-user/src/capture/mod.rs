@@ -7,6 +7,7 @@ mod btf;
 mod clocks;
 mod drain;
 mod error;
+mod fill;
 mod hotplug;
 mod load;
 mod measure;

@@ -64,7 +64,7 @@ impl Options {
 }
 
 /// Chunks that a stack is expected to take: 64 words, that is 63 frames. Deeper ones take from shallower ones.
-const CHUNKS_PER_STACK: u64 = 8;
+pub(super) const CHUNKS_PER_STACK: u64 = 8;
 
 /// Bytes that room for one tick takes in both banks: its stack in the arena, and entries of 106 and 130 bytes in the two hash
 /// maps, as the kernel accounts for them.

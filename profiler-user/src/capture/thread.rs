@@ -15,6 +15,7 @@ use super::{
     Error, Window,
     clocks::Clocks,
     drain::Drain,
+    fill,
     hotplug::{CpuEvent, Hotplug},
 };
 use crate::sys::priority::{self, Urgency};
@@ -50,6 +51,7 @@ pub(super) fn start(
     mut clocks: Clocks,
     mut drain: Drain,
     length: Duration,
+    first_look: Option<Duration>,
     windows: mpsc::Sender<Window>,
 ) -> Result<Capture, Error> {
     // SAFETY: numbers only.
@@ -73,7 +75,25 @@ pub(super) fn start(
         priority::try_set(Urgency::Soon);
         loop {
             let end = Instant::now() + length;
-            let last = wait(end, &stopped, hotplug.as_ref(), &mut clocks)?;
+            let mut look = first_look;
+            let last = loop {
+                let until =
+                    look.and_then(|look| Instant::now().checked_add(look)).map_or(end, |look| look.min(end));
+                if wait(until, &stopped, hotplug.as_ref(), &mut clocks)? {
+                    break true;
+                }
+                if until == end {
+                    break false;
+                }
+                let (elapsed, full) = drain.fill()?;
+                match fill::look(elapsed, full) {
+                    fill::Verdict::GoOn(again) => look = Some(again),
+                    fill::Verdict::End => {
+                        tracing::info!("a window ends early, for there is no room for more stacks in it");
+                        break false;
+                    }
+                }
+            };
             if last {
                 clocks.disable();
             } else {

@@ -152,10 +152,7 @@ pub(super) fn load(options: Options) -> Result<Session, Failure> {
     raise_open_files();
     // Until the end: what this thread does while the host is busy decides whether stacks are complete.
     priority::try_set(Urgency::Soon);
-    let session = Session::load(options).map_err(|error| Failure::CannotStart(error.into()))?;
-    // Reading the type information of the kernel took some 20 MiB.
-    limits::trim_heap();
-    Ok(session)
+    Session::load(options).map_err(|error| Failure::CannotStart(error.into()))
 }
 
 /// A capture with the stages behind it.

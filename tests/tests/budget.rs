@@ -1,0 +1,119 @@
+//! The budget of memory: it is kept, and what it costs is time and not samples.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use profiler_tests::busy::Busy;
+use profiler_tests::outcomes::count_in_comments;
+use profiler_tests::{Pprof, Profiler, Program, Session, Target, folder, tools};
+
+const MIB: u64 = 1 << 20;
+
+/// Most memory that a process had resident so far, and its BPF maps that are not part of that, bytes: those that are read
+/// by system calls.
+fn most_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let number = |text: &str, key: &str| -> u64 {
+        let digits = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        digits.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+    };
+    // By id, for a map may have several descriptors. Hashes and arrays per CPU (enum bpf_map_type).
+    let mut maps = BTreeMap::new();
+    for file in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten() {
+        let info = std::fs::read_to_string(file.path()).unwrap_or_default();
+        if [1, 6, 9].contains(&number(&info, "map_type:")) {
+            maps.insert(number(&info, "map_id:"), number(&info, "memlock:"));
+        }
+    }
+    1024 * number(&status, "VmHWM:") + maps.values().sum::<u64>()
+}
+
+/// Sums of outcomes over all profiles in an agent's folder.
+fn outcomes(out: &Path) -> BTreeMap<&'static str, i64> {
+    let names = ["complete", "truncated", "lost", "stack_table_full", "count_table_full"];
+    let profiles: Vec<Pprof> = folder::profiles(out).iter().map(|file| Pprof::read(file)).collect();
+    let sum = |name: &'static str| {
+        let of = |profile: &Pprof| count_in_comments(&profile.comments(), name).unwrap_or(0);
+        (name, profiles.iter().map(of).sum())
+    };
+    names.into_iter().map(sum).collect()
+}
+
+/// Programs with much code, much debug information, or both.
+fn large_programs(session: &Session) -> Vec<Busy> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/headers.cpp");
+    let clang = tools::clang();
+    let compile = format!(
+        "while :; do '{}' -std=c++17 -O1 -g -c '{source}' -o '{}'; done",
+        clang.display(),
+        session.path("headers.o").display()
+    );
+    let node = "for (;;) JSON.parse(JSON.stringify(Array.from({ length: 3000 }, (_, i) => [i, `${i}`])))";
+    let python = "import json\nwhile True: json.loads(json.dumps({str(i): [i] for i in range(999)}))";
+    vec![
+        Busy::start(Command::new("sh").args(["-c", &compile])),
+        Busy::start(Command::new(tools::require("node", "nodejs")).args(["-e", node])),
+        Busy::start(Command::new(tools::python()).args(["-c", python])),
+    ]
+}
+
+fn check_budget(memory: u64, least_complete: f64) {
+    let session = Session::begin();
+    let _programs = large_programs(&session);
+    let targets: Vec<Target> =
+        [Program::Pie, Program::Rust, Program::Cpp].map(|p| Target::start(&p.build(), &["burn"])).into();
+    let budget = format!("{}MiB", memory / MIB);
+    let args = ["agent", "-o", "out", "--window", "3s", "-F", "99", "--memory", &budget];
+    let mut agent = Profiler::new(session.folder(), args).start();
+    agent.wait_until_sampling();
+    std::thread::sleep(Duration::from_secs(16));
+    let most = most_memory(agent.pid());
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+    drop(targets);
+
+    let found = outcomes(&session.path("out"));
+    let complete = found["complete"] as f64 / (found["complete"] + found["truncated"]).max(1) as f64;
+    // Shown with --nocapture.
+    eprintln!("{} KiB of {budget}, {complete:.4} complete: {found:?}", most >> 10);
+    assert!(found["complete"] > 1000, "{found:?}");
+    assert!(most * 100 <= memory * 105, "{} KiB of {budget}", most >> 10);
+    assert!(complete >= least_complete, "{complete:.3} of the stacks are complete: {found:?}");
+}
+
+#[test]
+fn the_smallest_budget_with_large_programs() {
+    check_budget(48 * MIB, 0.9);
+}
+
+#[test]
+fn the_budget_that_is_used_where_nothing_is_said() {
+    check_budget(128 * MIB, 0.99);
+}
+
+#[test]
+fn a_window_without_room_for_its_stacks_ends_early() {
+    let session = Session::begin();
+    let targets = [(); 2].map(|()| Target::start(&Program::Pie.build(), &["distinct"]));
+    let args = ["-v", "agent", "-o", "out", "--window", "1h", "-F", "999", "--memory", "48MiB"];
+    let mut agent = Profiler::new(session.folder(), args).start();
+    agent.wait_until_sampling();
+    std::thread::sleep(Duration::from_secs(12));
+    agent.signal(libc::SIGTERM);
+    let run = agent.finish();
+    run.assert_success();
+    drop(targets);
+
+    let out = session.path("out");
+    let files = folder::profiles(&out);
+    let windows: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    run.check(windows.len() > 1, "there are several windows");
+    run.check(run.stderr.contains("ends early"), "the log says why");
+    let found = outcomes(&out);
+    for lost in ["lost", "stack_table_full", "count_table_full"] {
+        assert_eq!(found[lost], 0, "{found:?}\n{run}");
+    }
+    assert!(found["complete"] > 5000, "{found:?}");
+}
