@@ -25,6 +25,7 @@ pub mod folder;
 pub mod golden;
 pub mod held;
 pub mod outcomes;
+pub mod overhead;
 pub mod pprof;
 pub mod pprof_tool;
 pub mod profiler;

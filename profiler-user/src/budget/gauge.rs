@@ -74,10 +74,16 @@ impl Gauge {
         }
     }
 
-    /// Bytes that are still free of 85 % of the budget: what grows between two looks has the rest.
+    /// Bytes that are still free of four fifths of the budget: what grows between two looks has the rest.
     #[must_use]
     pub fn room(&self) -> u64 {
-        (self.memory.bytes / 100 * 85).saturating_sub(self.usage().total())
+        (self.memory.bytes / 5 * 4).saturating_sub(self.usage().total())
+    }
+
+    /// Whether nearly all of the budget is used.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.usage().total() > self.memory.bytes / 20 * 19
     }
 
     /// The budget.

@@ -50,7 +50,7 @@ impl Memory {
             pool: (self.bytes / 6).min(24 << 20),
             // Messages hold stacks of up to 1 MiB, and the ring is mapped twice in a row to be read without a seam.
             messages: if self.bytes < 96 << 20 { 2 << 20 } else { 4 << 20 },
-            window: (self.bytes / 5).min(256 << 20),
+            window: (self.bytes / 8).min(256 << 20),
             waiting_stacks: (self.bytes / 16).min(32 << 20),
             names: self.bytes / 12,
         }

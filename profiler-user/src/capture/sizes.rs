@@ -48,7 +48,7 @@ impl Default for Options {
             hash_mask: u64::MAX,
             pool_bytes: 20 << 20,
             message_bytes: 4 << 20,
-            window_bytes: 24 << 20,
+            window_bytes: 16 << 20,
             no_batch: false,
             no_bpf_loop: false,
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Addresses that are named between two looks at the memory that naming takes.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;
@@ -106,7 +106,7 @@ impl ElfNamer {
             self.pace.keep();
             self.parsed.insert(path.clone(), 0);
             found.extend(self.name_batch(&mut source, batch));
-            self.relieve();
+            self.relieve(&path);
         }
         found
     }
@@ -139,7 +139,7 @@ impl ElfNamer {
         if bytes == 0 || bytes <= self.gauge.room() {
             return true;
         }
-        self.give_back();
+        self.give_back(None);
         let fits = bytes <= self.gauge.room();
         if !fits {
             tracing::info!(
@@ -150,20 +150,28 @@ impl ElfNamer {
         fits
     }
 
-    /// Gives memory back where the budget is nearly used: first what can be read again from the files, then what was parsed.
-    fn relieve(&mut self) {
+    /// Gives memory back where the budget is nearly used: first what can be read again from the files, then what was parsed of
+    /// other files than the one at hand, for that will be wanted again at once; last of all that, too.
+    fn relieve(&mut self, at_hand: &Path) {
         if self.gauge.room() > 0 {
             return;
         }
         pages::release();
-        if self.gauge.room() == 0 {
-            self.give_back();
+        if self.gauge.room() == 0 && self.parsed.len() > 1 {
+            self.give_back(Some(at_hand));
+        }
+        if self.gauge.is_short() {
+            self.give_back(None);
         }
     }
 
-    /// Gives all memory back that naming has taken, but for the names.
-    fn give_back(&mut self) {
-        for path in std::mem::take(&mut self.parsed).into_keys() {
+    /// Gives all memory back that naming has taken, but for the names, and for one file.
+    fn give_back(&mut self, but_for: Option<&Path>) {
+        let (kept, parsed) = std::mem::take(&mut self.parsed)
+            .into_iter()
+            .partition::<HashMap<_, _>, _>(|(path, _)| Some(path.as_path()) == but_for);
+        self.parsed = kept;
+        for path in parsed.into_keys() {
             self.evict(&path);
         }
         sys::limits::trim_heap();

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what profiling costs, beside the floor of any sampler on this machine; `cargo xtask bench cold`:
-//! how soon it begins.
+//! how soon it begins; `cargo xtask bench overhead`: what it costs beside its peers, which `cargo xtask bench peers` installs.
 //!
 //! The floor is a BPF program on the same perf event that only counts. Runs of floor and profiler alternate, so that a
 //! machine that gets slower or faster during the benchmark does so for both.
@@ -7,6 +7,8 @@
 mod cold;
 mod floor;
 mod kernel;
+mod overhead;
+mod peers;
 mod profiler;
 mod report;
 mod stats;
@@ -39,6 +41,10 @@ enum What {
     Cost(Args),
     /// How soon the first stack of a large program is complete, and how complete the first window of a busy host is.
     Cold(cold::Args),
+    /// What this profiler and its peers cost, in turns on the same host.
+    Overhead(overhead::Args),
+    /// Installs the peers that can be had from Debian, crates.io and Go's proxy.
+    Peers(peers::Args),
 }
 
 /// Runs `cargo xtask bench`.
@@ -47,6 +53,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         None => cost(&bench.cost),
         Some(What::Cost(args)) => cost(args),
         Some(What::Cold(args)) => cold::run(args),
+        Some(What::Overhead(args)) => overhead::run(args),
+        Some(What::Peers(args)) => peers::run(args),
     }
 }
 

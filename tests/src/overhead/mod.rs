@@ -1,0 +1,44 @@
+//! What profilers cost beside each other: the same host, the same rate, one after the other in turns.
+//!
+//! A host that is looked at by two profilers at once would show each the other's work. So they take turns, and every figure
+//! is the median of several turns.
+
+pub mod measure;
+pub mod report;
+pub mod stacks;
+pub mod tool;
+pub mod workload;
+
+use std::path::Path;
+use std::time::Duration;
+
+use measure::Cost;
+use stacks::Seen;
+use tool::Tool;
+use workload::Workload;
+
+/// What one turn of one profiler gave.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// What it cost.
+    pub cost: Cost,
+    /// What it saw; `None` where its output is of no form that is read here.
+    pub seen: Option<Seen>,
+    /// Rounds of work per second of CPU time of a program that was profiled.
+    pub speed: f64,
+}
+
+/// Lets a profiler look at the host for some seconds.
+pub fn turn(tool: &Tool, folder: &Path, workload: &mut Workload, hertz: u32, seconds: u32) -> Turn {
+    let before = workload.work();
+    let cost = measure::run(tool.command(folder, hertz, seconds), Duration::from_secs(u64::from(seconds)));
+    let speed = workload.work().since(before);
+    Turn { cost, seen: tool.seen(folder), speed }
+}
+
+/// The same without a profiler.
+pub fn undisturbed(workload: &mut Workload, seconds: u32) -> f64 {
+    let before = workload.work();
+    std::thread::sleep(Duration::from_secs(u64::from(seconds)));
+    workload.work().since(before)
+}

@@ -1,0 +1,99 @@
+//! How complete the stacks of a profiler are, judged by what all of them tell: the name of the last function.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::compare::{is_remark, perf};
+use crate::pprof::Pprof;
+use crate::shape::is_user;
+
+/// Functions that a thread's stack begins with: of programs and of threads in C libraries, and Go's.
+const ROOTS: [&str; 12] = [
+    "_start",
+    "clone3",
+    "__clone3",
+    "__GI___clone3",
+    "clone",
+    "__clone",
+    "_dl_start",
+    "runtime.goexit",
+    "runtime.goexit.abi0",
+    "runtime.mstart",
+    "runtime.mstart.abi0",
+    "runtime.rt0_go",
+];
+
+/// What a profiler saw in user code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Samples with user code.
+    pub samples: i64,
+    /// Those whose last function is one that a thread begins with.
+    pub whole: i64,
+}
+
+impl Seen {
+    fn add(&mut self, samples: i64, root: Option<&str>) {
+        let Some(root) = root else { return };
+        self.samples += samples;
+        // Symbols may have a version or an offset behind them.
+        let name = root.split(['@', '+']).next().unwrap_or_default();
+        if ROOTS.contains(&name) || name.starts_with("_rt0_") {
+            self.whole += samples;
+        }
+    }
+
+    /// The share of whole stacks, percent.
+    pub fn percent(self) -> f64 {
+        100.0 * self.whole as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// In a file of ours.
+pub fn in_pprof(file: &Path) -> Seen {
+    let mut seen = Seen::default();
+    let profile = Pprof::read(file);
+    for stack in profile.stacks.iter().filter(|stack| is_user(stack)) {
+        let root = stack.frames.last().map(|frame| if is_remark(frame) { "" } else { frame.path() });
+        seen.add(stack.samples, root);
+    }
+    seen
+}
+
+/// In what perf recorded.
+pub fn in_perf_data(file: &Path) -> Seen {
+    let mut seen = Seen::default();
+    for walked in perf::script(file) {
+        seen.add(walked.samples, walked.places.last().map(|place| place.name.as_str()));
+    }
+    seen
+}
+
+/// In folded stacks: `process;root;…;leaf count`. Kernel frames follow a `-` of their own, or end in `_[k]`.
+pub fn in_folded(text: impl Read) -> Option<Seen> {
+    let mut seen = Seen::default();
+    for line in BufReader::new(text).lines() {
+        let line = line.ok()?;
+        let Some((stack, count)) = line.rsplit_once(' ') else { continue };
+        let Ok(count) = count.parse() else { continue };
+        let mut frames = stack.split(';').skip(1);
+        let root = frames.next().filter(|root| *root != "-" && !root.ends_with("_[k]"));
+        seen.add(count, root);
+    }
+    Some(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folded_stacks_are_whole_where_they_begin_with_a_root() {
+        let text = "node;_start;main;work 5\n\
+                    node;[unknown];work 3\n\
+                    go;runtime.goexit.abi0;main.work;-;vfs_read 2\n\
+                    kworker;-;ret_from_fork 7\n\
+                    swapper 9\n";
+        assert_eq!(in_folded(text.as_bytes()), Some(Seen { samples: 10, whole: 7 }));
+    }
+}
