@@ -2,6 +2,7 @@
 //! `cargo xtask bench overhead` runs it.
 #![expect(clippy::panic, reason = "a chore fails by panicking, and its message is the user's")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use profiler_tests::Session;
@@ -18,6 +19,7 @@ fn main() {
     let _statistics = Statistics::enable();
     let mut workload = Workload::start(session.folder());
     let mut report = Vec::new();
+    let mut given_up = BTreeSet::new();
     for hertz in rates.split(',').map(number) {
         let mut rate = Rate {
             hertz,
@@ -27,8 +29,14 @@ fn main() {
         for run in 1..=runs {
             rate.undisturbed.push(overhead::undisturbed(&mut workload, seconds));
             for (tool, turns) in &mut rate.tools {
+                if given_up.contains(tool.name) {
+                    continue;
+                }
                 eprintln!("{hertz} Hz, run {run} of {runs}: {}", tool.name);
-                turns.push(overhead::turn(tool, session.folder(), &mut workload, hertz, seconds));
+                match overhead::turn(tool, session.folder(), &mut workload, hertz, seconds) {
+                    Some(turn) => turns.push(turn),
+                    None => drop(given_up.insert(tool.name)),
+                }
             }
         }
         println!("{hertz} Hz, {runs} runs of {seconds} s; median (least..greatest).\n\n{}", rate.markdown());
@@ -39,6 +47,9 @@ fn main() {
     }
     if !missing.is_empty() {
         println!("not installed: {}", missing.join(", "));
+    }
+    for name in &given_up {
+        println!("{name} failed, or gave no answer within a minute after its time");
     }
     let write = |file: &str, text: String| {
         if let Some(file) = given(file) {

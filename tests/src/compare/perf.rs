@@ -51,6 +51,17 @@ pub fn script(data: &Path) -> Vec<Walked> {
     parse(&must_run(&mut perf))
 }
 
+/// The same, of as many samples as perf comes to in so many seconds; the last one may be cut.
+pub fn script_for(data: &Path, seconds: u32) -> Vec<Walked> {
+    let mut perf = Command::new("timeout");
+    perf.args([&seconds.to_string(), "perf", "script", "--no-inline", "--max-stack", "1024"]);
+    perf.args(["-F", "comm,tid,ip,sym,dso", "-i"]).arg(data).stderr(Stdio::null());
+    let output = perf.output().unwrap_or_else(|e| panic!("cannot run perf: {e}"));
+    let mut samples = parse(&String::from_utf8_lossy(&output.stdout));
+    samples.pop();
+    samples
+}
+
 /// perf's version.
 pub fn version() -> String {
     must_run(Command::new("perf").arg("--version")).trim().to_owned()

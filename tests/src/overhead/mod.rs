@@ -29,11 +29,13 @@ pub struct Turn {
 }
 
 /// Lets a profiler look at the host for some seconds.
-pub fn turn(tool: &Tool, folder: &Path, workload: &mut Workload, hertz: u32, seconds: u32) -> Turn {
+///
+/// `None` where it fails, or gives no answer within a minute after that.
+pub fn turn(tool: &Tool, folder: &Path, workload: &mut Workload, hertz: u32, seconds: u32) -> Option<Turn> {
     let before = workload.work();
-    let cost = measure::run(tool.command(folder, hertz, seconds), Duration::from_secs(u64::from(seconds)));
+    let cost = measure::run(tool.command(folder, hertz, seconds), Duration::from_secs(u64::from(seconds)))?;
     let speed = workload.work().since(before);
-    Turn { cost, seen: tool.seen(folder), speed }
+    Some(Turn { cost, seen: tool.seen(folder), speed })
 }
 
 /// The same without a profiler.
