@@ -14,6 +14,7 @@
 )]
 
 pub mod bpf;
+pub mod brief;
 pub mod busy;
 pub mod chain;
 pub mod cold;
@@ -33,6 +34,7 @@ pub mod programs;
 pub mod recording;
 pub mod session;
 pub mod shape;
+pub mod soak;
 pub mod split;
 pub mod stats;
 pub mod target;

@@ -2,36 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use profiler_tests::brief::{copies, spawn};
 use profiler_tests::held::Held;
 use profiler_tests::outcomes::count_in_comments;
 use profiler_tests::stats::SIGMAS;
-use profiler_tests::{Bare, Frame, Profiler, Session, Stack, Target, pprof, recording};
-
-/// Copies of `brief`, each a file of its own to the profiler.
-fn copies(session: &Session, prefix: &str, count: usize) -> Vec<String> {
-    let program = Bare::c("brief.c", "brief").build();
-    let copy = |n: usize| {
-        let path = session.path(&format!("{prefix}{n}"));
-        let copied = std::fs::copy(&program, &path);
-        assert!(copied.is_ok(), "cannot copy to {}: {copied:?}", path.display());
-        path.display().to_string()
-    };
-    (0..count).map(copy).collect()
-}
-
-/// Starts `count` processes over `seconds`, each of which lives for 5 to 20 ms. Gives the pid of the
-/// program that started them and the CPU time, nanoseconds, that the kernel accounted to them.
-fn spawn(count: usize, seconds: usize, programs: &[String]) -> (u32, i64) {
-    let (count, seconds) = (count.to_string(), seconds.to_string());
-    let spawner = Bare::c("brief.c", "brief-spawner").build();
-    let mut args = vec!["spawn", &*count, &*seconds];
-    args.extend(programs.iter().map(String::as_str));
-    let target = Target::start(&spawner, &args);
-    let pid = target.pid();
-    let report = target.finish();
-    assert_eq!(report.number("spawned", "count").to_string(), count);
-    (pid, report.number("spawned", "cpu_ns").cast_signed())
-}
+use profiler_tests::{Frame, Profiler, Session, Stack, pprof, recording};
 
 #[test]
 fn ten_thousand_processes_in_a_minute() {

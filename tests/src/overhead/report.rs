@@ -45,14 +45,20 @@ impl Rate {
         spread(turns.iter().filter_map(|turn| figure(turn, undisturbed)).collect())
     }
 
+    /// The tools that gave an answer.
+    fn answered(&self) -> impl Iterator<Item = &(Tool, Vec<Turn>)> {
+        self.tools.iter().filter(|(_, turns)| !turns.is_empty())
+    }
+
     /// A markdown table: a row for each tool.
     pub fn markdown(&self) -> String {
+        // Who gave no answer has no figures; the example says so below the table.
         let mut text = String::from("| profiler | no frame pointers needed |");
         for (name, ..) in FIGURES {
             let _ = write!(text, " {name} |");
         }
         let _ = writeln!(text, "\n|---|---|{}", "---|".repeat(FIGURES.len()));
-        for (tool, turns) in &self.tools {
+        for (tool, turns) in self.answered() {
             let _ = write!(
                 text,
                 "| {} | {} |",
@@ -97,7 +103,8 @@ impl Rate {
         const ROW: usize = 26;
         const BAR: f64 = 260.0;
         let figures = [FIGURES[0], FIGURES[2]];
-        let height = 46 + ROW * self.tools.len();
+        let tools: Vec<_> = self.answered().collect();
+        let height = 46 + ROW * tools.len();
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"{height}\" font-family=\"sans-serif\" \
              font-size=\"13\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
@@ -105,13 +112,12 @@ impl Rate {
         for (column, (name, unit, digits, figure)) in figures.into_iter().enumerate() {
             let left = 170 + column * 350;
             let _ = writeln!(svg, "<text x=\"{left}\" y=\"22\">{name}, {unit}, {} Hz</text>", self.hertz);
-            let medians: Vec<Option<f64>> = self
-                .tools
+            let medians: Vec<Option<f64>> = tools
                 .iter()
                 .map(|(_, turns)| self.figures(turns, figure).map(|[median, ..]| median))
                 .collect();
             let most = medians.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
-            for (row, ((tool, _), median)) in self.tools.iter().zip(&medians).enumerate() {
+            for (row, ((tool, _), median)) in tools.iter().zip(&medians).enumerate() {
                 let y = 36 + row * ROW;
                 if column == 0 {
                     let _ = writeln!(svg, "<text x=\"8\" y=\"{}\">{}</text>", y + 14, tool.name);

@@ -25,17 +25,15 @@ enum Kind {
     PerfFramePointers,
     Bpfcc,
     Bpftrace,
-    Samply,
     ProfileBee,
 }
 
 /// Names of programs, and of what they are started as.
-const PEERS: [(&str, bool, &str, Kind); 6] = [
+const PEERS: [(&str, bool, &str, Kind); 5] = [
     ("perf, dwarf", true, "perf", Kind::PerfDwarf),
     ("perf, frame pointers", false, "perf", Kind::PerfFramePointers),
     ("bpfcc profile", false, "profile-bpfcc", Kind::Bpfcc),
     ("bpftrace", false, "bpftrace", Kind::Bpftrace),
-    ("samply", true, "samply", Kind::Samply),
     ("profile-bee", true, "profile-bee", Kind::ProfileBee),
 ];
 
@@ -95,11 +93,6 @@ impl Tool {
                 );
                 command.args(["-q", "-f", "json", "-o"]).arg(&output).args(["-e", &program]);
             }
-            Kind::Samply => {
-                command
-                    .args(["record", "-a", "--save-only", "-r", &hertz, "-d", &seconds, "-o"])
-                    .arg(&output);
-            }
             Kind::ProfileBee => {
                 let millis = format!("{seconds}000");
                 command.args(["--frequency", &hertz, "--time", &millis, "--dwarf", "true", "--collapse"]);
@@ -115,7 +108,6 @@ impl Tool {
             Kind::PerfDwarf | Kind::PerfFramePointers => "perf.data",
             Kind::Bpfcc | Kind::ProfileBee => "stacks.folded",
             Kind::Bpftrace => "bpftrace.json",
-            Kind::Samply => "samply.json.gz",
         })
     }
 
@@ -126,7 +118,7 @@ impl Tool {
             Kind::Ours => Some(stacks::in_pprof(&output)),
             Kind::PerfDwarf | Kind::PerfFramePointers => Some(stacks::in_perf_data(&output)),
             Kind::Bpfcc | Kind::ProfileBee => stacks::in_folded(File::open(&output).ok()?),
-            Kind::Bpftrace | Kind::Samply => None,
+            Kind::Bpftrace => None,
         }
     }
 }

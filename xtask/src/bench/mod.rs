@@ -11,6 +11,7 @@ mod overhead;
 mod peers;
 mod profiler;
 mod report;
+mod soak;
 mod stats;
 mod workload;
 
@@ -45,6 +46,8 @@ enum What {
     Overhead(overhead::Args),
     /// Installs the peers that can be had from Debian, crates.io and Go's proxy.
     Peers(peers::Args),
+    /// Whether an agent's memory and files stay what they are while processes come and go.
+    Soak(soak::Args),
 }
 
 /// Runs `cargo xtask bench`.
@@ -55,6 +58,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Some(What::Cold(args)) => cold::run(args),
         Some(What::Overhead(args)) => overhead::run(args),
         Some(What::Peers(args)) => peers::run(args),
+        Some(What::Soak(args)) => soak::run(args),
     }
 }
 

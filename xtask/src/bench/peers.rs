@@ -19,11 +19,10 @@ struct Peer {
     install: fn(&Path) -> Command,
 }
 
-const PEERS: [Peer; 6] = [
+const PEERS: [Peer; 5] = [
     Peer { name: "perf", install: |_| debian("linux-perf") },
     Peer { name: "bpfcc's profile", install: |_| debian("bpfcc-tools") },
     Peer { name: "bpftrace", install: |_| debian("bpftrace") },
-    Peer { name: "samply", install: |folder| crates_io(folder, "samply") },
     Peer { name: "profile-bee", install: |folder| crates_io(folder, "profile-bee") },
     Peer {
         name: "OpenTelemetry's eBPF profiler",

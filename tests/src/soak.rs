@@ -1,0 +1,166 @@
+//! An agent that runs for long on a host where processes come and go: what it holds must not grow.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::brief;
+use crate::held::Held;
+use crate::outcomes::count_in_comments;
+use crate::{Pprof, Profiler, Session, folder};
+
+/// Processes that begin each second.
+const FORKS: usize = 100;
+
+/// What was seen at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Since the first look, minutes.
+    pub minutes: f64,
+    /// What the agent held.
+    pub held: Held,
+}
+
+/// A figure of what is held.
+type Figure = fn(&Held) -> f64;
+
+/// A whole run.
+#[derive(Debug)]
+pub struct Soak {
+    /// Looks, oldest first.
+    pub looks: Vec<Look>,
+    /// Samples in the profiles, and those that the agent lost.
+    pub samples: i64,
+    /// See there.
+    pub lost: i64,
+    /// CPU time of the agent, seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Lets an agent run for some minutes, and looks at it every ten seconds.
+pub fn run(session: &Session, minutes: u32) -> Soak {
+    let args = ["agent", "-o", "out", "--window", "10s", "-F", "19"];
+    let mut agent = Profiler::new(session.folder(), args).start();
+    agent.wait_until_sampling();
+    let seconds = minutes as usize * 60;
+    let spawner = brief::spawner(FORKS * seconds, seconds, &brief::copies(session, "brief-", 20));
+    let begin = Instant::now();
+    let mut looks = Vec::new();
+    while begin.elapsed() < Duration::from_secs(seconds as u64) {
+        std::thread::sleep(Duration::from_secs(10));
+        let held = Held::by(agent.pid());
+        let minutes = begin.elapsed().as_secs_f64() / 60.0;
+        eprintln!("{minutes:.1} min: {} KiB of heap, {} files", held.memory >> 10, held.files);
+        looks.push(Look { minutes, held });
+    }
+    let cpu_seconds = cpu_seconds(agent.pid());
+    drop(spawner);
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+    let (mut samples, mut lost) = (0, 0);
+    for file in folder::profiles(&session.path("out")) {
+        let profile = Pprof::read(&file);
+        samples += profile.samples(|_| true);
+        lost += count_in_comments(&profile.comments(), "lost").unwrap_or(0);
+    }
+    Soak { looks, samples, lost, cpu_seconds }
+}
+
+/// CPU time of a process, seconds.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
+        / 100.0
+}
+
+/// How fast something grows per minute by least squares, and the standard error of that.
+pub fn slope(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len() as f64;
+    if points.len() < 3 {
+        return (0.0, f64::INFINITY);
+    }
+    let (mean_x, mean_y) =
+        (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
+    let spread: f64 = points.iter().map(|p| (p.0 - mean_x).powi(2)).sum();
+    let slope = points.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum::<f64>() / spread;
+    let rest: f64 = points.iter().map(|p| (p.1 - mean_y - slope * (p.0 - mean_x)).powi(2)).sum();
+    (slope, (rest / (n - 2.0) / spread).sqrt())
+}
+
+impl Soak {
+    /// The second half: by then what is kept on purpose is full.
+    fn settled(&self, figure: impl Fn(&Held) -> f64) -> Vec<(f64, f64)> {
+        let half = &self.looks[self.looks.len() / 2..];
+        half.iter().map(|look| (look.minutes, figure(&look.held))).collect()
+    }
+
+    /// The figures as a table.
+    pub fn table(&self) -> String {
+        let mut text = String::from(
+            "| figure | first | middle | last | growth in the second half |\n|---|---|---|---|---|\n",
+        );
+        let rows: [(&str, &str, Figure); 3] = [
+            ("heap", "KiB", |held| held.memory as f64 / 1024.0),
+            ("BPF maps", "KiB", |held| held.maps as f64 / 1024.0),
+            ("open files", "", |held| held.files as f64),
+        ];
+        for (name, unit, figure) in rows {
+            let at = |index: usize| self.looks.get(index).map_or(0.0, |look| figure(&look.held));
+            let (growth, error) = slope(&self.settled(figure));
+            let last = self.looks.len().saturating_sub(1);
+            let _ = writeln!(
+                text,
+                "| {name} | {:.0} {unit} | {:.0} {unit} | {:.0} {unit} | {growth:.1} ± {:.1} {unit} a minute |",
+                at(0),
+                at(last / 2),
+                at(last),
+                2.0 * error
+            );
+        }
+        let minutes = self.looks.last().map_or(0.0, |look| look.minutes);
+        let _ = writeln!(
+            text,
+            "\n{minutes:.0} minutes, {FORKS} processes a second: {} samples, {} lost; {:.1} s of CPU time, {:.2} % of \
+             one CPU.",
+            self.samples,
+            self.lost,
+            self.cpu_seconds,
+            100.0 * self.cpu_seconds / (60.0 * minutes.max(1e-9))
+        );
+        text
+    }
+
+    /// Everything, with each look.
+    pub fn json(&self) -> Value {
+        let looks: Vec<Value> = self
+            .looks
+            .iter()
+            .map(|look| {
+                let Held { memory, maps, files, objects } = look.held;
+                json!({ "minutes": look.minutes, "heap": memory, "maps": maps, "files": files, "objects": objects })
+            })
+            .collect();
+        json!({ "samples": self.samples, "lost": self.lost, "cpu_seconds": self.cpu_seconds, "looks": looks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_slope_and_no_error() {
+        let points: Vec<(f64, f64)> = (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 1.0)).collect();
+        let (slope, error) = slope(&points);
+        assert!((slope - 3.0).abs() < 1e-9 && error < 1e-9, "{slope} {error}");
+    }
+
+    #[test]
+    fn noise_around_nothing_is_within_its_error() {
+        let points: Vec<(f64, f64)> = (0..40).map(|x| (f64::from(x), f64::from((x * 7919) % 13))).collect();
+        let (slope, error) = slope(&points);
+        assert!(slope.abs() <= 2.0 * error, "{slope} {error}");
+    }
+}
