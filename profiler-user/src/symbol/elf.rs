@@ -35,12 +35,21 @@ pub(super) struct ElfNamer {
     parsed: HashMap<PathBuf, u32>,
     gauge: Gauge,
     pace: Pace,
+    /// Times that a file's debug information was left alone.
+    without_lines: u64,
     nothing: Functions,
 }
 
 impl ElfNamer {
     pub(super) fn new(gauge: Gauge, pace: Pace) -> Self {
-        Self { symbolizer: symbolizer(), parsed: HashMap::new(), gauge, pace, nothing: Arc::new([]) }
+        Self {
+            symbolizer: symbolizer(),
+            parsed: HashMap::new(),
+            gauge,
+            pace,
+            without_lines: 0,
+            nothing: Arc::new([]),
+        }
     }
 
     /// The functions at these addresses of an object, in the order of the addresses.
@@ -142,10 +151,16 @@ impl ElfNamer {
         self.give_back(None);
         let fits = bytes <= self.gauge.room();
         if !fits {
-            tracing::info!(
-                "an object has no lines, for its {} MiB of debug information may be too much for --memory",
-                bytes >> 20
-            );
+            self.without_lines += 1;
+            // Objects that stay come again in every window.
+            if self.without_lines.is_power_of_two() {
+                tracing::info!(
+                    "an object has no lines, for its {} MiB of debug information may be too much for --memory: {} \
+                     times so far",
+                    bytes >> 20,
+                    self.without_lines
+                );
+            }
         }
         fits
     }
