@@ -60,17 +60,17 @@ pub fn in_pprof(file: &Path) -> Seen {
     seen
 }
 
-/// In what perf recorded, as far as perf comes in forty seconds: it unwinds only now, and takes minutes for some seconds of a
+/// In what perf recorded, as far as perf comes in twenty seconds: it unwinds only now, and takes minutes for some seconds of a
 /// whole host.
 pub fn in_perf_data(file: &Path) -> Seen {
     let mut seen = Seen::default();
-    for walked in perf::script_for(file, 40) {
+    for walked in perf::script_for(file, 20) {
         seen.add(walked.samples, walked.places.last().map(|place| place.name.as_str()));
     }
     seen
 }
 
-/// In folded stacks: `process;root;…;leaf count`. Kernel frames follow a `-` of their own, or end in `_[k]`.
+/// In folded stacks: `process;root;…;leaf count`. Kernel frames follow a `-` of their own, or end in `_[k]` or `_k`.
 pub fn in_folded(text: impl Read) -> Option<Seen> {
     let mut seen = Seen::default();
     for line in BufReader::new(text).lines() {
@@ -78,7 +78,8 @@ pub fn in_folded(text: impl Read) -> Option<Seen> {
         let Some((stack, count)) = line.rsplit_once(' ') else { continue };
         let Ok(count) = count.parse() else { continue };
         let mut frames = stack.split(';').skip(1);
-        let root = frames.next().filter(|root| *root != "-" && !root.ends_with("_[k]"));
+        let root =
+            frames.next().filter(|root| *root != "-" && !root.ends_with("_[k]") && !root.ends_with("_k"));
         seen.add(count, root);
     }
     Some(seen)

@@ -34,7 +34,7 @@ const PEERS: [(&str, bool, &str, Kind); 5] = [
     ("perf, frame pointers", false, "perf", Kind::PerfFramePointers),
     ("bpfcc profile", false, "profile-bpfcc", Kind::Bpfcc),
     ("bpftrace", false, "bpftrace", Kind::Bpftrace),
-    ("profile-bee", true, "profile-bee", Kind::ProfileBee),
+    ("profile-bee", true, "probee", Kind::ProfileBee),
 ];
 
 /// The tools that are installed, ours first, and the names of those that are not. Programs are looked for in PATH, and in
@@ -94,9 +94,13 @@ impl Tool {
                 command.args(["-q", "-f", "json", "-o"]).arg(&output).args(["-e", &program]);
             }
             Kind::ProfileBee => {
-                let millis = format!("{seconds}000");
-                command.args(["--frequency", &hertz, "--time", &millis, "--dwarf", "true", "--collapse"]);
-                command.arg(&output);
+                // It wants tracefs, which need not be mounted: in a mount namespace of its own nobody else sees it.
+                let script =
+                    "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+                              exec \"$0\" --frequency \"$1\" --time \"$2\"000 --dwarf true -o \"$3\"";
+                command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", script]).arg(&self.program);
+                command.args([&hertz, &seconds]).arg(&output);
             }
         }
         command
