@@ -32,9 +32,11 @@ pub(super) fn first_look(sizes: &Sizes, options: &Options) -> Option<Duration> {
     }
     let per_cpu = f64::from(sizes.chunks_per_cpu()) / CHUNKS_PER_STACK as f64;
     let per_cpu = per_cpu.min(f64::from(sizes.counts) / f64::from(sizes.cpus.max(1)));
-    let seconds = ENOUGH * per_cpu / f64::from(options.frequency_hz.max(1));
-    let look = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    (look < options.window).then_some(look.max(SHORTEST))
+    let seconds = per_cpu / f64::from(options.frequency_hz.max(1));
+    if seconds >= options.window.as_secs_f64() {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(ENOUGH * seconds).unwrap_or(Duration::MAX).max(SHORTEST))
 }
 
 /// What a look shows: the window has lasted for `elapsed`, and its bank is `full`, 1 being all.
@@ -67,8 +69,10 @@ mod tests {
 
     #[test]
     fn a_bank_with_room_for_every_tick_is_not_looked_at() {
-        let options = options(19, 60, 24);
-        assert_eq!(first_look(&Sizes::new(&options, 2), &options), None);
+        for (hertz, window) in [(19, 60), (99, 10), (999, 1)] {
+            let options = options(hertz, window, 24);
+            assert_eq!(first_look(&Sizes::new(&options, 2), &options), None, "{hertz} Hz, {window} s");
+        }
     }
 
     #[test]
