@@ -1,7 +1,7 @@
 //! Names from ELF files, by blazesym.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
@@ -25,6 +25,8 @@ const BATCH: usize = 16;
 
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;
+/// Objects of which it is remembered that they have no debug file.
+const MOST_WITHOUT: usize = 4096;
 /// Windows without a question after which what was parsed of a file goes.
 const IDLE_WINDOWS: u32 = 2;
 
@@ -35,6 +37,8 @@ pub(super) struct ElfNamer {
     parsed: HashMap<PathBuf, u32>,
     gauge: Gauge,
     pace: Pace,
+    /// Objects that have no debug file, by id.
+    without_debug_file: HashSet<u64>,
     /// Times that a file's debug information was left alone.
     without_lines: u64,
     nothing: Functions,
@@ -47,6 +51,7 @@ impl ElfNamer {
             parsed: HashMap::new(),
             gauge,
             pace,
+            without_debug_file: HashSet::new(),
             without_lines: 0,
             nothing: Arc::new([]),
         }
@@ -63,7 +68,7 @@ impl ElfNamer {
             self.parsed.clear();
         }
         // A separate debug file knows more; what it does not know may still be in the file itself.
-        let debug = debug_file::find(object);
+        let debug = self.debug_file(object);
         for file in debug.iter().chain([file]) {
             let missing: Vec<usize> = (0..addresses.len()).filter(|&index| found[index].is_empty()).collect();
             if missing.is_empty() {
@@ -79,6 +84,21 @@ impl ElfNamer {
             let path = path(file);
             self.evict(&path);
             self.parsed.remove(&path);
+        }
+        found
+    }
+
+    /// The debug file of an object. Where there is none it is not looked for again: samples hit new addresses in every window.
+    fn debug_file(&mut self, object: &Object) -> Option<File> {
+        if self.without_debug_file.contains(&object.id) {
+            return None;
+        }
+        let found = debug_file::find(object);
+        if found.is_none() {
+            if self.without_debug_file.len() >= MOST_WITHOUT {
+                self.without_debug_file.clear();
+            }
+            self.without_debug_file.insert(object.id);
         }
         found
     }
