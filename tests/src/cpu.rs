@@ -9,6 +9,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How often the clocks are read. Between two readings CPU time is taken to grow evenly.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// CPU time of a process so far, user and system, seconds, in steps of ten milliseconds; 0 where there is none.
+pub fn seconds_of(pid: u32) -> f64 {
+    // Behind the name, which may have blanks: user and system time are the 14th and 15th field (proc(5)).
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks: f64 =
+        fields.get(11..13).unwrap_or_default().iter().filter_map(|f| f.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
 /// Readings of the CPU clocks of some processes and of their threads, over time.
 #[derive(Debug, Default)]
 pub struct CpuLog {

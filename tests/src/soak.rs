@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::brief;
+use crate::cpu;
 use crate::held::Held;
 use crate::outcomes::count_in_comments;
 use crate::{Pprof, Profiler, Session, folder};
@@ -54,7 +55,7 @@ pub fn run(session: &Session, minutes: u32) -> Soak {
         eprintln!("{minutes:.1} min: {} KiB of heap, {} files", held.memory >> 10, held.files);
         looks.push(Look { minutes, held });
     }
-    let cpu_seconds = cpu_seconds(agent.pid());
+    let cpu_seconds = cpu::seconds_of(agent.pid());
     drop(spawner);
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
@@ -65,14 +66,6 @@ pub fn run(session: &Session, minutes: u32) -> Soak {
         lost += count_in_comments(&profile.comments(), "lost").unwrap_or(0);
     }
     Soak { looks, samples, lost, cpu_seconds }
-}
-
-/// CPU time of a process, seconds.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
-        / 100.0
 }
 
 /// How fast something grows per minute by least squares, and the standard error of that.

@@ -7,6 +7,15 @@
 /// Width of all bounds, in standard deviations.
 pub const SIGMAS: f64 = 4.0;
 
+/// Median, least and greatest; `None` of nothing.
+pub fn spread(values: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (least, greatest) = (*sorted.first()?, *sorted.last()?);
+    let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    Some([median, least, greatest])
+}
+
 /// Asserts that `hits` of `total` samples is the share `expected`, to sampling error. `what` names it in the message.
 pub fn assert_share(what: &str, hits: i64, total: i64, expected: f64) {
     assert!(total > 0, "{what}: no samples at all");
@@ -60,6 +69,13 @@ pub fn assert_cpu(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_spread_is_median_least_and_greatest() {
+        assert_eq!(spread(&[3.0, 1.0, 9.0]), Some([3.0, 1.0, 9.0]));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 9.0]), Some([3.0, 1.0, 9.0]));
+        assert_eq!(spread(&[]), None);
+    }
 
     #[test]
     fn a_share_within_four_sigma_passes() {

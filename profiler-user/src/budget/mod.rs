@@ -57,12 +57,6 @@ impl Memory {
     }
 }
 
-impl Default for Memory {
-    fn default() -> Self {
-        Self { bytes: DEFAULT }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

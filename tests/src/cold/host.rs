@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::log::Start;
 use crate::compare::is_remark;
 use crate::compare::workload::{self, Background};
-use crate::cpu::online_cpus;
+use crate::cpu::{self, online_cpus};
 use crate::outcomes::is_sample;
 use crate::pprof::samples;
 use crate::profiler::{Profiler, perf_events};
@@ -120,10 +120,5 @@ fn cpu_until_sampling(pid: u32) -> f64 {
         assert!(Instant::now() < deadline, "the profiler opened no clocks");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // Behind the name, which may have blanks: user and system time are the 14th and 15th field (proc(5)).
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    let ticks: f64 =
-        fields.get(11..13).unwrap_or_default().iter().filter_map(|f| f.parse::<f64>().ok()).sum();
-    ticks * 10.0
+    1000.0 * cpu::seconds_of(pid)
 }

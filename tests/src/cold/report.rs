@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::host::Measured;
 use super::log::Start;
+use crate::stats::spread;
 
 /// Figures by name, each with one value per run.
 #[derive(Debug, Default)]
@@ -62,7 +63,7 @@ impl Figures {
     pub fn table(&self) -> String {
         let mut text = String::from("| figure | median (least..greatest) |\n|---|---|\n");
         for (name, unit, values) in &self.rows {
-            let [median, min, max] = spread(values);
+            let [median, min, max] = spread(values).unwrap_or_default();
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
@@ -76,19 +77,11 @@ impl Figures {
     /// The value of every run.
     pub fn json(&self) -> Value {
         let figures = self.rows.iter().map(|(name, unit, values)| {
-            let [median, min, max] = spread(values);
+            let [median, min, max] = spread(values).unwrap_or_default();
             (name.clone(), json!({ "unit": unit, "median": median, "min": min, "max": max, "runs": values }))
         });
         json!(figures.collect::<BTreeMap<_, _>>())
     }
-}
-
-/// Median, least and greatest of at least one value.
-fn spread(values: &[f64]) -> [f64; 3] {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-    [median, sorted[0], sorted[sorted.len() - 1]]
 }
 
 #[cfg(test)]

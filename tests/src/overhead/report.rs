@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Turn;
 use super::tool::Tool;
+use crate::stats::spread;
 
 /// A figure of one turn.
 type Figure = fn(&Turn, f64) -> Option<f64>;
@@ -31,18 +32,10 @@ pub struct Rate {
     pub tools: Vec<(Tool, Vec<Turn>)>,
 }
 
-/// The middle, the least and the greatest of some figures.
-pub fn spread(mut figures: Vec<f64>) -> Option<[f64; 3]> {
-    figures.sort_by(f64::total_cmp);
-    let (least, greatest) = (*figures.first()?, *figures.last()?);
-    let (low, high) = (*figures.get((figures.len() - 1) / 2)?, *figures.get(figures.len() / 2)?);
-    Some([f64::midpoint(low, high), least, greatest])
-}
-
 impl Rate {
     fn figures(&self, turns: &[Turn], figure: Figure) -> Option<[f64; 3]> {
-        let undisturbed = spread(self.undisturbed.clone()).map_or(1.0, |[median, ..]| median);
-        spread(turns.iter().filter_map(|turn| figure(turn, undisturbed)).collect())
+        let undisturbed = spread(&self.undisturbed).map_or(1.0, |[median, ..]| median);
+        spread(&turns.iter().filter_map(|turn| figure(turn, undisturbed)).collect::<Vec<_>>())
     }
 
     /// The tools that gave an answer.
@@ -135,17 +128,5 @@ impl Rate {
             }
         }
         svg + "</svg>\n"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_spread_is_median_least_and_greatest() {
-        assert_eq!(spread(vec![3.0, 1.0, 9.0]), Some([3.0, 1.0, 9.0]));
-        assert_eq!(spread(vec![4.0, 1.0, 2.0, 9.0]), Some([3.0, 1.0, 9.0]));
-        assert_eq!(spread(Vec::new()), None);
     }
 }
