@@ -127,6 +127,10 @@ pub struct PageWanted {
 /// Bytes of stack memory in a [`Deferred`]: the least of these that holds the stack. The last one is for programs such as
 /// rustc, whose first functions have half a megabyte of variables.
 pub const DEFERRED_STACKS: [usize; 3] = [8 << 10, 128 << 10, 1 << 20];
+/// Bytes of the pages that [`Deferred::pages`] tells of: the least that an architecture has.
+pub const DEFERRED_PAGE_BYTES: u64 = 4096;
+/// The most of them in a copy.
+pub const DEFERRED_PAGES: usize = DEFERRED_STACKS[2] / DEFERRED_PAGE_BYTES as usize;
 /// Bytes that stack memory is copied by: a part that cannot be read ends the copy.
 pub const DEFERRED_PART: usize = 512;
 /// Samples that a CPU defers in a window at the most.
@@ -153,8 +157,12 @@ pub struct Deferred<const STACK: usize> {
     pub kernel_frames: u64,
     /// Which stacks there are.
     pub stacks: Stacks,
-    /// Bytes of both stacks that could be read.
+    /// Bytes of both stacks that could be read without a gap.
     pub stack_bytes: u64,
+    /// Pages of the ordinary stack that could be read behind a gap: a bit for each page of `stack`, set where it holds one.
+    /// [`Stacks::first_page`] is the address that page 0 of `stack` stands for. A page that a large variable has not touched
+    /// yet is such a gap.
+    pub pages: [u64; DEFERRED_PAGES / 64],
     /// The kernel frames.
     pub kernel: [u64; MAX_KERNEL_FRAMES],
     /// The alternate stack, if the thread is on one, and the ordinary stack behind it.
@@ -172,6 +180,18 @@ pub struct Stacks {
     pub alternate_bytes: u64,
     /// Stack pointer of the ordinary stack; the next page where there is no memory at it.
     pub ordinary: u64,
+}
+
+impl Stacks {
+    /// Address of what the first page of [`Deferred::stack`] would hold, were it one of those behind a gap. It is such
+    /// that none of them lies where the copy without gaps does, and each begins with a page of `stack`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn first_page(&self) -> u64 {
+        const PAGE: u64 = DEFERRED_PAGE_BYTES;
+        let alternate = self.alternate_bytes.wrapping_add(PAGE - 1) & !(PAGE - 1);
+        (self.ordinary & !(PAGE - 1)).wrapping_sub(PAGE).wrapping_sub(alternate)
+    }
 }
 
 /// What each CPU keeps between and during ticks. One element per CPU.
@@ -272,7 +292,7 @@ pub struct Walk {
     pub words: u64,
 }
 
-/// Where fields lie in the kernel's task_struct, bytes; read from the running kernel's BTF.
+/// Where fields lie in the kernel's task_struct and what it points to, bytes; read from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TaskLayout {
@@ -298,6 +318,11 @@ pub struct TaskLayout {
     pub sas_ss_sp: u32,
     /// `sas_ss_size`.
     pub sas_ss_size: u32,
+    /// Where a thread keeps its thread pointer while it does not run (`thread.fsbase`, `thread.uw.tp_value`); 0 where that is
+    /// not known.
+    pub thread_pointer: u32,
+    /// `start_stack` of mm_struct; 0 where that is not known.
+    pub start_stack: u32,
     /// Where the user registers lie above `stack`; measured, because no type information holds it.
     pub user_registers: u32,
 }

@@ -9,7 +9,9 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use profiler_common::{
-    layout::{CpuState, DEFERRED_PART, DEFERRED_STACKS, Deferred, MAX_DEFERRED},
+    layout::{
+        CpuState, DEFERRED_PAGE_BYTES, DEFERRED_PAGES, DEFERRED_PART, DEFERRED_STACKS, Deferred, MAX_DEFERRED,
+    },
     outcome::Outcome,
     stack::MAX_KERNEL_FRAMES,
     unwind::{Architecture, GENERAL, Native},
@@ -31,12 +33,13 @@ pub fn on_defer(ctx: PerfEventContext) -> u32 {
     let state = unsafe { &mut *state };
     if state.deferred < MAX_DEFERRED {
         find_stacks(state);
-        let deferred = if fits(SMALL, state) {
+        let bytes = bytes_to_end(state);
+        let deferred = if bytes <= SMALL as u64 || (bytes > LARGE as u64 && fits(SMALL, state)) {
             copy_out::<SMALL>(state)
         } else {
-            let large = !fits(MEDIUM, state) && !is_shallow(state);
+            let is_medium = bytes <= MEDIUM as u64 || (bytes > LARGE as u64 && fits(MEDIUM, state));
             // A part of the stack is better than none.
-            (large && copy_out::<LARGE>(state)) || copy_out::<MEDIUM>(state)
+            (!is_medium && !is_shallow(state) && copy_out::<LARGE>(state)) || copy_out::<MEDIUM>(state)
         };
         if deferred {
             state.deferred += 1;
@@ -79,12 +82,29 @@ fn find_stacks(state: &mut CpuState) {
     hide(&mut state.stacks.alternate_bytes, bytes);
 }
 
-/// Whether so many bytes hold the stacks: there is no memory behind them.
+/// The most bytes that the stacks can have, as far as the kernel knows where they end.
+#[inline(always)]
+fn bytes_to_end(state: &CpuState) -> u64 {
+    let start = reveal(&state.stacks.ordinary);
+    let [first, second] = Task::current().stack_ends().map(|end| end.wrapping_sub(start));
+    // What lies below the stack pointer is very far away.
+    first.min(second).saturating_add(reveal(&state.stacks.alternate_bytes))
+}
+
+/// Whether so many bytes hold the stacks, as far as can be seen: there is no memory behind them. One page that is missing may
+/// be that of a variable that was not written to yet, so that farther ones are tried.
 #[inline(always)]
 fn fits(bytes: usize, state: &CpuState) -> bool {
     let alternate = reveal(&state.stacks.alternate_bytes);
-    let end = reveal(&state.stacks.ordinary).wrapping_add(bytes as u64).wrapping_sub(alternate);
-    alternate <= bytes as u64 && read_user::<u8>(end).is_none()
+    let mut behind = bytes as u64;
+    while behind <= LARGE as u64 / 2 {
+        let end = reveal(&state.stacks.ordinary).wrapping_add(behind).wrapping_sub(alternate);
+        if read_user::<u8>(end).is_some() {
+            return false;
+        }
+        behind *= 2;
+    }
+    alternate <= bytes as u64
 }
 
 /// Whether the process's stacks are known to be less deep than they look.
@@ -137,6 +157,31 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
             hide(&mut deferred.stack_bytes, bytes + size);
         }
         size /= 2;
+    }
+    fill_behind_gaps(deferred);
+}
+
+/// Copies what is readable behind the first page that is not. Without branches, for the verifier follows each of both.
+#[inline(always)]
+fn fill_behind_gaps<const STACK: usize>(deferred: &mut Deferred<STACK>) {
+    const PAGE: u64 = DEFERRED_PAGE_BYTES;
+    deferred.pages = [0; DEFERRED_PAGES / 64];
+    let first = deferred.stacks.first_page();
+    for page in 1..STACK as u64 / PAGE {
+        let at = page * PAGE;
+        // All ones where the copy without gaps has ended.
+        let is_free = !((at.wrapping_sub(reveal(&deferred.stack_bytes)) as i64 >> 63) as u64);
+        // SAFETY: a whole page of the buffer at the most. The helper checks the address, does not sleep, and reports what
+        // it cannot read.
+        let failed = unsafe {
+            bpf_probe_read_user(
+                deferred.stack.as_mut_ptr().add(at as usize).cast(),
+                (is_free & PAGE) as u32,
+                first.wrapping_add(at) as *const _,
+            )
+        };
+        let is_read = is_free & !((failed >> 63) as u64) & 1;
+        deferred.pages[page as usize / 64] |= is_read << (page % 64);
     }
 }
 

@@ -136,6 +136,12 @@ pub static TASK_SAS_SS_SP: Global<u32> = Global::new(0);
 /// `task_struct.sas_ss_size`.
 #[unsafe(no_mangle)]
 pub static TASK_SAS_SS_SIZE: Global<u32> = Global::new(0);
+/// The thread pointer in `task_struct`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static TASK_THREAD_POINTER: Global<u32> = Global::new(0);
+/// `mm_struct.start_stack`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static MM_START_STACK: Global<u32> = Global::new(0);
 /// Where the user registers lie above `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static USER_REGISTERS: Global<u32> = Global::new(0);

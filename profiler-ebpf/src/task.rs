@@ -91,6 +91,19 @@ impl Task {
         (start, self.read(maps::TASK_SAS_SS_SIZE.load()).unwrap_or(0))
     }
 
+    /// Addresses that the stack which a thread runs on ends below, if it begins below: where the process's first stack began,
+    /// and the thread pointer, for C libraries keep a thread's own data at the very top of its stack. Zeros where they are
+    /// not known.
+    #[inline(always)]
+    pub fn stack_ends(self) -> [u64; 2] {
+        let mm: u64 = self.read(maps::TASK_MM.load()).unwrap_or(0);
+        let read = |start: u64, offset: u32| match offset {
+            0 => 0,
+            _ => read_kernel(start + u64::from(offset)).unwrap_or(0),
+        };
+        [read(mm, maps::MM_START_STACK.load()), read(self.0, maps::TASK_THREAD_POINTER.load())]
+    }
+
     /// The registers that the task entered the kernel with from user mode.
     #[inline(always)]
     pub fn user_registers(self) -> Option<pt_regs> {

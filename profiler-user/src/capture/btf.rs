@@ -18,7 +18,7 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let btf = Btf::parse(&bytes).ok_or(Error::BtfField("header"))?;
     let task = btf.find_struct("task_struct").ok_or(Error::BtfField("task_struct"))?;
     let offset = |field: &'static str, error: &'static str| {
-        btf.member_offset(task, field, 0).map(|bits| bits / 8).ok_or(Error::BtfField(error))
+        btf.member_offset(task, field).map(|bits| bits / 8).ok_or(Error::BtfField(error))
     };
     Ok(TaskLayout {
         tgid: offset("tgid", "task_struct.tgid")?,
@@ -32,9 +32,20 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         self_exec_id: offset("self_exec_id", "task_struct.self_exec_id")?,
         sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
         sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
+        thread_pointer: btf.path_offset(task, THREAD_POINTER).map_or(0, |bits| bits / 8),
+        start_stack: btf
+            .find_struct("mm_struct")
+            .and_then(|mm| btf.member_offset(mm, "start_stack"))
+            .map_or(0, |bits| bits / 8),
         user_registers: 0,
     })
 }
+
+/// Where a task_struct has the thread pointer (struct thread_struct in the architecture's asm/processor.h).
+#[cfg(target_arch = "x86_64")]
+const THREAD_POINTER: &[&str] = &["thread", "fsbase"];
+#[cfg(target_arch = "aarch64")]
+const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
 
 /// One type: where its record starts, and what its header says.
 #[derive(Clone, Copy)]
@@ -99,23 +110,39 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// Offset of a member in bits, also of one in an anonymous struct or union, which layout randomization adds.
-    fn member_offset(&self, outer: Type, field: &str, depth: u32) -> Option<u32> {
+    /// Offset in bits of a member of a member, and so on.
+    fn path_offset(&self, outer: Type, path: &[&str]) -> Option<u32> {
+        let (field, rest) = path.split_first()?;
+        let (bits, id) = self.member(outer, field, 0)?;
+        if rest.is_empty() {
+            return Some(bits);
+        }
+        let inner = self.index.get((id as usize).checked_sub(1)?).copied()?;
+        Some(bits + self.path_offset(inner, rest)?)
+    }
+
+    /// Offset of a member in bits.
+    fn member_offset(&self, outer: Type, field: &str) -> Option<u32> {
+        self.member(outer, field, 0).map(|(bits, _)| bits)
+    }
+
+    /// Offset in bits and type of a member, also of one in an anonymous struct or union, which layout randomization adds.
+    fn member(&self, outer: Type, field: &str, depth: u32) -> Option<(u32, u32)> {
         for member in 0..outer.members() {
             let at = outer.offset + 12 + member * 12;
             let (name, id) = (word(self.types, at)?, word(self.types, at + 4)?);
             let raw = word(self.types, at + 8)?;
             let bits = if outer.has_bit_fields() { raw & 0x00ff_ffff } else { raw };
             if self.name(name) == field.as_bytes() {
-                return Some(bits);
+                return Some((bits, id));
             }
             if name == 0
                 && depth < 4
                 && let Some(inner) = (id as usize).checked_sub(1).and_then(|id| self.index.get(id)).copied()
                 && matches!(inner.kind(), STRUCT | UNION)
-                && let Some(within) = self.member_offset(inner, field, depth + 1)
+                && let Some((within, id)) = self.member(inner, field, depth + 1)
             {
-                return Some(bits + within);
+                return Some((bits + within, id));
             }
         }
         None
@@ -152,6 +179,7 @@ mod tests {
         offsets.sort_unstable();
         assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{layout:?}");
         assert_eq!(layout.tgid, layout.pid + 4);
+        assert!(layout.thread_pointer > layout.tgid && layout.start_stack > 0, "{layout:?}");
     }
 
     #[test]

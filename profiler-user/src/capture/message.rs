@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use profiler_common::{
     layout::{
-        DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name, PageWanted, ProcessInfo, ProcessKey, Stacks,
-        UnknownPc,
+        DEFERRED_PAGE_BYTES, DEFERRED_PAGES, DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name,
+        PageWanted, ProcessInfo, ProcessKey, Stacks, UnknownPc,
     },
     unwind::General,
 };
@@ -42,17 +42,26 @@ pub struct DeferredSample {
     pub kernel: Vec<u64>,
     /// Which stacks there are.
     pub places: Stacks,
-    /// Their memory: the alternate stack's, and the ordinary one's behind it.
-    pub stack: Vec<u8>,
+    /// Their memory: the alternate stack's first, then the ordinary one's.
+    pub stack: Vec<StackPart>,
+    /// Bytes that were looked through for it.
+    pub reach: u64,
+}
+
+/// Stack memory without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackPart {
+    /// Address of the first byte.
+    pub start: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
 }
 
 impl DeferredSample {
-    /// The alternate and the ordinary stack: where the copy of each begins, and what is there.
+    /// Bytes of memory that it holds.
     #[must_use]
-    pub fn stacks(&self) -> [(u64, &[u8]); 2] {
-        let border = usize::try_from(self.places.alternate_bytes).unwrap_or(usize::MAX);
-        let (alternate, ordinary) = self.stack.split_at(border.min(self.stack.len()));
-        [(self.places.alternate, alternate), (self.places.ordinary, ordinary)]
+    pub fn stack_bytes(&self) -> usize {
+        self.stack.iter().map(|part| part.bytes.len()).sum()
     }
 }
 
@@ -79,6 +88,7 @@ impl Message {
     }
 }
 
+const PAGE: usize = DEFERRED_PAGE_BYTES as usize;
 /// Where the stack lies in a [`Deferred`], however long it is.
 const STACK_AT: usize = offset_of!(Deferred<8>, stack);
 
@@ -91,13 +101,18 @@ fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
     }
     let kernel = bytes.get(offset_of!(Deferred<8>, kernel)..STACK_AT)?.as_chunks().0;
     let kernel = kernel.get(..length(offset_of!(Deferred<8>, kernel_frames))?)?;
-    let stack = bytes.get(STACK_AT..)?;
     let place = |field: usize| word(offset_of!(Deferred<8>, stacks) + field);
     let places = Stacks {
         alternate: place(offset_of!(Stacks, alternate))?,
         alternate_bytes: place(offset_of!(Stacks, alternate_bytes))?,
         ordinary: place(offset_of!(Stacks, ordinary))?,
     };
+    let mut pages = [0; DEFERRED_PAGES / 64];
+    for (index, part) in pages.iter_mut().enumerate() {
+        *part = word(offset_of!(Deferred<8>, pages) + index * 8)?;
+    }
+    let stack = bytes.get(STACK_AT..)?;
+    let whole = length(offset_of!(Deferred<8>, stack_bytes))?;
     Some(DeferredSample {
         process,
         thread_name: bytes.get(offset_of!(Deferred<8>, thread_name)..)?.first_chunk().copied()?,
@@ -107,8 +122,37 @@ fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
         is_return: word(offset_of!(Deferred<8>, is_return))? == 1,
         kernel: kernel.iter().copied().map(u64::from_ne_bytes).collect(),
         places,
-        stack: stack.get(..length(offset_of!(Deferred<8>, stack_bytes))?)?.to_vec(),
+        stack: stack_parts(stack, whole, pages, places)?,
+        reach: stack.len() as u64,
     })
+}
+
+/// What could be read of the stacks: `whole` bytes from the start, and pages behind gaps.
+fn stack_parts(
+    stack: &[u8],
+    whole: usize,
+    pages: [u64; DEFERRED_PAGES / 64],
+    places: Stacks,
+) -> Option<Vec<StackPart>> {
+    let alternate_bytes = usize::try_from(places.alternate_bytes).unwrap_or(usize::MAX);
+    let (alternate, ordinary) = stack.get(..whole)?.split_at(alternate_bytes.min(whole));
+    let mut parts = Vec::new();
+    for (start, bytes) in [(places.alternate, alternate), (places.ordinary, ordinary)] {
+        if !bytes.is_empty() {
+            parts.push(StackPart { start, bytes: bytes.to_vec() });
+        }
+    }
+    let is_there = |page: usize| pages.get(page / 64).is_some_and(|bits| bits >> (page % 64) & 1 == 1);
+    let mut page = 0;
+    while page < DEFERRED_PAGES {
+        let run = (page..).take_while(|page| is_there(*page)).count();
+        if run > 0 {
+            let start = places.first_page().checked_add((page * PAGE) as u64)?;
+            parts.push(StackPart { start, bytes: stack.get(page * PAGE..)?.get(..run * PAGE)?.to_vec() });
+        }
+        page += run + 1;
+    }
+    Some(parts)
 }
 
 #[cfg(test)]
@@ -150,20 +194,40 @@ mod tests {
         set(offset_of!(Deferred<8>, stack_bytes), 256);
         let Some(Message::Deferred(sample)) = Message::parse(&bytes) else { panic!("a deferred sample") };
         assert_eq!((sample.process, sample.pc, sample.registers[7]), (KEY, 0x1234, 0x7000));
-        assert_eq!(
-            (sample.kernel.as_slice(), sample.stack.len(), sample.is_return),
-            (&[0xffff][..], 256, false)
-        );
-        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0, 0), (0x7000, 256)]);
-        let places = Stacks { alternate: 0x9000, alternate_bytes: 200, ordinary: 0x7000 };
-        let sample = DeferredSample { places, ..*sample };
-        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0x9000, 200), (0x7000, 56)]);
-        let places = Stacks { alternate_bytes: 300, ..places };
-        let sample = DeferredSample { places, ..sample };
-        assert_eq!(sample.stacks().map(|(start, stack)| (start, stack.len())), [(0x9000, 256), (0x7000, 0)]);
+        assert_eq!((sample.kernel.as_slice(), sample.is_return, sample.reach), (&[0xffff][..], false, 8192));
+        assert_eq!(lengths(&sample.stack), [(0x7000, 256)]);
         // More than there can be.
         bytes[offset_of!(Deferred<8>, stack_bytes) + 3] = 1;
         assert_eq!(Message::parse(&bytes), None);
+    }
+
+    fn lengths(parts: &[StackPart]) -> Vec<(u64, usize)> {
+        parts.iter().map(|part| (part.start, part.bytes.len())).collect()
+    }
+
+    #[test]
+    fn an_alternate_stack_comes_before_the_ordinary_one() {
+        let stack = vec![0; 256];
+        let places = Stacks { alternate: 0x9000, alternate_bytes: 200, ordinary: 0x7000 };
+        let parts = |places| stack_parts(&stack, 256, [0; 4], places).expect("parts");
+        assert_eq!(lengths(&parts(places)), [(0x9000, 200), (0x7000, 56)]);
+        let places = Stacks { alternate_bytes: 300, ..places };
+        assert_eq!(lengths(&parts(places)), [(0x9000, 256)]);
+    }
+
+    #[test]
+    fn pages_behind_a_gap_are_parts_of_their_own() {
+        let mut stack = vec![0; 7 * PAGE];
+        let places = Stacks { alternate: 0, alternate_bytes: 0, ordinary: 0x7f00 };
+        // What lies at 0x7000 would be the second page: 0x8000 is missing, 0x9000 and 0xa000 are there, and so is 0xc000.
+        stack[3 * PAGE] = 7;
+        let parts = stack_parts(&stack, 256, [0b101_1000, 0, 0, 0], places).expect("parts");
+        assert_eq!(lengths(&parts), [(0x7f00, 256), (0x9000, 2 * PAGE), (0xc000, PAGE)]);
+        assert_eq!(parts[1].bytes[0], 7);
+        let places = Stacks { alternate: 0x100, alternate_bytes: 512, ordinary: 0x7f00 };
+        let parts = stack_parts(&stack, 512 + 256, [0b101_0000, 0, 0, 0], places).expect("parts");
+        assert_eq!(lengths(&parts), [(0x100, 512), (0x7f00, 256), (0x9000, PAGE), (0xb000, PAGE)]);
+        assert_eq!(stack_parts(&stack, 0, [1 << 7, 0, 0, 0], places), None, "behind the end of the copy");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod window;
 
 pub use error::Error;
 pub use load::{Session, check_load};
-pub use message::{DeferredSample, Message};
+pub use message::{DeferredSample, Message, StackPart};
 pub use sideband::Sideband;
 pub use sizes::{Options, Sizes};
 pub use tables::KernelTables;

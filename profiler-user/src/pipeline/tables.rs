@@ -87,7 +87,7 @@ impl TablesQueue {
     /// A sample is to be walked. Where too many wait already it is kept as it is: with its kernel stack and its first user
     /// frame. Their number is bounded by the kernel side's ([`MAX_DEFERRED`](profiler_common::layout::MAX_DEFERRED)).
     pub(super) fn walk(&mut self, sample: Box<DeferredSample>, process: Arc<Process>) {
-        let bytes = sample.stack.len();
+        let bytes = sample.stack_bytes();
         if self.waiting.load(Ordering::Relaxed) + bytes > self.most_waiting {
             self.count_dropped();
             self.unwalked.push(unwalked(&sample, process));
@@ -189,7 +189,7 @@ fn run<W: Words, K: Kernel>(
             Request::Page(wanted) => tables.page_wanted(wanted.directory, wanted.page),
             Request::Sample(sample, process) => {
                 walked.push(walk(&mut tables, &sample, process));
-                waiting.fetch_sub(sample.stack.len(), Ordering::Relaxed);
+                waiting.fetch_sub(sample.stack_bytes(), Ordering::Relaxed);
             }
             Request::EndWindow(epoch, reply) => {
                 // A collecting stage that is gone wants no samples.
@@ -218,11 +218,13 @@ fn walk<W: Words, K: Kernel>(
     image: Arc<Process>,
 ) -> WalkedSample {
     let start = Start { pc: sample.pc, registers: sample.registers, is_return: sample.is_return };
-    let memory = Parts(sample.stacks().map(|(start, bytes)| StackMemory { start, bytes }));
+    let parts: Vec<StackMemory<'_>> =
+        sample.stack.iter().map(|part| StackMemory { start: part.start, bytes: &part.bytes }).collect();
+    let memory = Parts(&parts);
     let memory = Watched::new(&memory);
     let (user, outcome) = tables.walk(start, &memory, &image);
     let used = memory.highest().saturating_sub(sample.places.ordinary);
-    tables.learn_depth(&sample.process, sample.stack.len() as u64, used, outcome);
+    tables.learn_depth(&sample.process, sample.reach, used, outcome);
     tracing::debug!(
         "walked a sample of process {}: {} user frames, {}",
         sample.process.pid,

@@ -58,9 +58,9 @@ impl Memory for StackMemory<'_> {
 
 /// Memory in parts, none of which a value lies across.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts<'a, const N: usize>(pub [StackMemory<'a>; N]);
+pub struct Parts<'a>(pub &'a [StackMemory<'a>]);
 
-impl<const N: usize> Memory for Parts<'_, N> {
+impl Memory for Parts<'_> {
     fn read_word(&self, address: u64) -> Option<u64> {
         self.0.iter().find_map(|memory| memory.read_word(address))
     }
@@ -278,8 +278,8 @@ mod tests {
     #[test]
     fn memory_in_two_parts_is_not_read_across_their_border() {
         let (low, high) = (words(&[1, 2]), words(&[3]));
-        let memory =
-            Parts([StackMemory { start: 0x1000, bytes: &low }, StackMemory { start: 0x1010, bytes: &high }]);
+        let parts = [StackMemory { start: 0x1000, bytes: &low }, StackMemory { start: 0x1010, bytes: &high }];
+        let memory = Parts(&parts);
         assert_eq!(memory.read_pair(0x1000), Some([1, 2]));
         assert_eq!(memory.read_word(0x1010), Some(3));
         assert_eq!((memory.read_word(0x100c), memory.read_pair(0x1008)), (None, None));
