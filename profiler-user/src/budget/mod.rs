@@ -48,8 +48,9 @@ impl Memory {
             // Room for the code that a host really runs, at four bytes a row; libLLVM, the largest library of a
             // distribution, has 5 MiB of rows if all of its code runs.
             pool: (self.bytes / 6).min(24 << 20),
-            // Messages hold stacks of up to 1 MiB, and the ring is mapped twice in a row to be read without a seam.
-            messages: if self.bytes < 96 << 20 { 2 << 20 } else { 4 << 20 },
+            // Messages hold stacks of up to 1 MiB, and come as fast as ticks while deep programs begin. Who reads them may
+            // not run for some milliseconds. The ring is mapped twice in a row to be read without a seam.
+            messages: (1 << (self.bytes / 32).max(1).ilog2()).clamp(2 << 20, 8 << 20),
             window: (self.bytes / 8).min(256 << 20),
             waiting_stacks: (self.bytes / 16).min(32 << 20),
             names: self.bytes / 12,
