@@ -42,9 +42,11 @@ impl Shape {
         Shape { steps: Vec::new() }.any(0..=usize::MAX, "kernel", Frame::is_kernel)
     }
 
-    /// Likewise, and what follows may also be in a library call of its own, down to the vdso.
+    /// Likewise, and what follows may also be in a library call of its own, down to the vdso, or in the loader, which binds
+    /// the function at its first call.
     pub fn in_library_calls() -> Shape {
-        Shape::new().any(0..=4, "[vdso]", |f| f.mapping == "[vdso]").library("libc.so", 0..=6)
+        let vdso = Shape::new().any(0..=4, "[vdso]", |f| f.mapping == "[vdso]");
+        vdso.library("libc.so", 0..=6).library("ld-linux", 0..=12)
     }
 
     /// The chain, from a leaf or from the function that calls the leaves.
