@@ -62,15 +62,24 @@ impl Session {
     /// Missing privilege, a kernel without what is needed, or too little memory for the maps.
     pub fn load(options: Options) -> Result<Self, Error> {
         raise_memlock();
-        let layout = btf::task_layout()?;
+        // Making a loader parses the type information of the whole kernel, 20 ms and 20 MiB. The object needs none of it, for
+        // what it has to know of the kernel's structures it is told, and so it goes before there is anything else. Another
+        // thread finds out meanwhile what there is to be told.
+        let (layout, mut loader) = std::thread::scope(|scope| {
+            let layout = scope.spawn(btf::task_layout);
+            let mut loader = EbpfLoader::new();
+            loader.btf(None);
+            let panicked = |_| Error::System {
+                what: "reading the kernel's type information",
+                source: std::io::Error::other("the thread panicked"),
+            };
+            (layout.join().map_err(panicked).flatten(), loader)
+        });
+        sys::limits::trim_heap();
+        let layout = layout?;
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, blocks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
         let first = Constants::new(&options, tiny, layout);
-        // One for both: making it parses the type information of the whole kernel, 20 ms and 20 MiB. The object needs none of
-        // it, for what it has to know of the kernel's structures it is told, and so it goes before there is anything else.
-        let mut loader = EbpfLoader::new();
-        loader.btf(None);
-        sys::limits::trim_heap();
         let mut probe = load_object(&mut loader, &options, &first)?;
         let measured = measure::run(&mut probe)?;
         drop(probe);

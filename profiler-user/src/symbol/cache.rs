@@ -21,6 +21,11 @@ impl Cache {
         Self { young: Generation::new(), old: Generation::new(), young_bytes: 0, limit }
     }
 
+    /// Names, and about how many bytes the younger half of them takes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.young.len() + self.old.len(), self.young_bytes)
+    }
+
     pub(super) fn contains(&self, object: u64, address: u64) -> bool {
         let key = (object, address);
         self.young.contains_key(&key) || self.old.contains_key(&key)

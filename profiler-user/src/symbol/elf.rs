@@ -74,6 +74,9 @@ impl ElfNamer {
             if missing.is_empty() {
                 break;
             }
+            if !self.parsed.contains_key(&path(file)) {
+                tracing::debug!("the names of {} are read, for {} addresses", object.path, missing.len());
+            }
             let wanted: Vec<u64> = missing.iter().map(|&index| addresses[index]).collect();
             for (index, functions) in missing.into_iter().zip(self.name_in(file, &wanted)) {
                 found[index] = functions;

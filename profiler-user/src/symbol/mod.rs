@@ -82,6 +82,8 @@ impl Namer {
     /// Ends a window: gives back what naming took and will not need soon.
     pub fn end_window(&mut self) {
         self.elf.end_window();
+        let (entries, bytes) = self.cache.size();
+        tracing::debug!(entries, bytes, "names");
         sys::limits::trim_heap();
     }
 

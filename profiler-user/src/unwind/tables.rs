@@ -47,6 +47,9 @@ pub trait Kernel: Send {
     fn wait(&mut self);
 }
 
+/// Objects, with and without a table, above which those without are forgotten.
+const MOST_OBJECTS: usize = 4096;
+
 /// A page that is loaded.
 #[derive(Clone, Copy, Debug)]
 struct Page {
@@ -283,6 +286,10 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         }
         for object in gone {
             self.forget_object(object);
+        }
+        // That an object has no table is found out again where it is still in use.
+        if self.code.len() > MOST_OBJECTS {
+            self.code.retain(|_, code| code.is_some());
         }
         if self.pool.has_limbo() {
             self.reclaim();
