@@ -4,7 +4,11 @@
 //! in the kernel. They are copied out with the memory of their stacks, so that they end as complete as all others.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, generated::bpf_probe_read_user},
+    cty::c_void,
+    helpers::{
+        bpf_get_current_comm,
+        generated::{bpf_loop, bpf_probe_read_user},
+    },
     macros::perf_event,
     programs::PerfEventContext,
 };
@@ -26,6 +30,17 @@ use crate::{
 /// Copies a sample out, or goes back to walking it by frame pointers where there is no room.
 #[perf_event]
 pub fn on_defer(ctx: PerfEventContext) -> u32 {
+    defer::<true>(&ctx)
+}
+
+/// What `on_defer` does, in the place of it on kernels that have no bpf_loop: a stack ends where its first gap is.
+#[perf_event]
+pub fn on_defer_to_gap(ctx: PerfEventContext) -> u32 {
+    defer::<false>(&ctx)
+}
+
+#[inline(always)]
+fn defer<const GAPS: bool>(ctx: &PerfEventContext) -> u32 {
     let Some(state) = maps::CPU_STATE.get_ptr_mut(0) else {
         return 0;
     };
@@ -35,11 +50,12 @@ pub fn on_defer(ctx: PerfEventContext) -> u32 {
         find_stacks(state);
         let bytes = bytes_to_end(state);
         let deferred = if bytes <= SMALL as u64 || (bytes > LARGE as u64 && fits(SMALL, state)) {
-            copy_out::<SMALL>(state)
+            copy_out::<SMALL, GAPS>(state)
         } else {
             let is_medium = bytes <= MEDIUM as u64 || (bytes > LARGE as u64 && fits(MEDIUM, state));
             // A part of the stack is better than none.
-            (!is_medium && !is_shallow(state) && copy_out::<LARGE>(state)) || copy_out::<MEDIUM>(state)
+            (!is_medium && !is_shallow(state) && copy_out::<LARGE, GAPS>(state))
+                || copy_out::<MEDIUM, GAPS>(state)
         };
         if deferred {
             state.deferred += 1;
@@ -48,7 +64,7 @@ pub fn on_defer(ctx: PerfEventContext) -> u32 {
         }
     }
     restart(state);
-    sample::go_on(&ctx, state, maps::WALK)
+    sample::go_on(ctx, state, maps::WALK)
 }
 
 const SMALL: usize = DEFERRED_STACKS[0];
@@ -116,13 +132,17 @@ fn is_shallow(state: &CpuState) -> bool {
 
 /// Copies the sample out with so much of its stack; `false` where the ring buffer has no room.
 #[inline(always)]
-fn copy_out<const STACK: usize>(state: &CpuState) -> bool {
+fn copy_out<const STACK: usize, const GAPS: bool>(state: &CpuState) -> bool {
     let Some(mut entry) = maps::MESSAGES.reserve::<Deferred<STACK>>(0) else {
         return false;
     };
     // SAFETY: all of the entry is written below, or counted out by `kernel_frames` and `stack_bytes`; no reference to
     // what is not written yet is kept.
-    fill(unsafe { &mut *entry.as_mut_ptr() }, state);
+    let deferred = unsafe { &mut *entry.as_mut_ptr() };
+    fill(deferred, state);
+    if GAPS {
+        fill_behind_gaps(deferred);
+    }
     entry.submit(0);
     true
 }
@@ -143,6 +163,7 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
         deferred.kernel[index] = state.words[1 + index];
     }
     deferred.stacks = state.stacks;
+    deferred.pages = [0; DEFERRED_PAGES / 64];
     let alternate = reveal(&state.stacks.alternate_bytes);
     hide(&mut deferred.stack_bytes, 0);
     if alternate != 0 && read_into(&mut deferred.stack, 0, alternate, reveal(&state.stacks.alternate)) {
@@ -158,31 +179,34 @@ fn fill<const STACK: usize>(deferred: &mut Deferred<STACK>, state: &CpuState) {
         }
         size /= 2;
     }
-    fill_behind_gaps(deferred);
 }
 
-/// Copies what is readable behind the first page that is not. Without branches, for the verifier follows each of both.
+/// Copies what is readable behind the first page that is not.
 #[inline(always)]
 fn fill_behind_gaps<const STACK: usize>(deferred: &mut Deferred<STACK>) {
-    const PAGE: u64 = DEFERRED_PAGE_BYTES;
-    deferred.pages = [0; DEFERRED_PAGES / 64];
-    let first = deferred.stacks.first_page();
-    for page in 1..STACK as u64 / PAGE {
-        let at = page * PAGE;
-        // All ones where the copy without gaps has ended.
-        let is_free = !((at.wrapping_sub(reveal(&deferred.stack_bytes)) as i64 >> 63) as u64);
-        // SAFETY: a whole page of the buffer at the most. The helper checks the address, does not sleep, and reports what
-        // it cannot read.
-        let failed = unsafe {
-            bpf_probe_read_user(
-                deferred.stack.as_mut_ptr().add(at as usize).cast(),
-                (is_free & PAGE) as u32,
-                first.wrapping_add(at) as *const _,
-            )
-        };
-        let is_read = is_free & !((failed >> 63) as u64) & 1;
-        deferred.pages[page as usize / 64] |= is_read << (page % 64);
+    // The kernel passes on nothing but a pointer to the program's stack.
+    let mut context: *mut Deferred<STACK> = deferred;
+    let pages = (STACK as u64 / DEFERRED_PAGE_BYTES) as u32;
+    // SAFETY: the callback takes what it is given here, which lives as long as the call.
+    unsafe { bpf_loop(pages, fill_page::<STACK> as *mut c_void, (&raw mut context).cast(), 0) };
+}
+
+/// A round of that. Returns 0 to go on.
+#[inline(never)]
+extern "C" fn fill_page<const STACK: usize>(page: u64, context: *const *mut Deferred<STACK>) -> u64 {
+    // SAFETY: `fill_behind_gaps` passes a pointer to its own pointer, and does not use the message meanwhile.
+    let deferred = unsafe { &mut **context };
+    let page = page as usize & (STACK / DEFERRED_PAGE_BYTES as usize - 1);
+    let at = page as u64 * DEFERRED_PAGE_BYTES;
+    // Not where the copy without gaps lies.
+    if at < reveal(&deferred.stack_bytes) || page == 0 {
+        return 0;
     }
+    let from = deferred.stacks.first_page().wrapping_add(at);
+    if read_into(&mut deferred.stack, at, DEFERRED_PAGE_BYTES, from) {
+        deferred.pages[page / 64] |= 1 << (page % 64);
+    }
+    0
 }
 
 /// Reads so much user memory to a place in the buffer. `false` where not all of it is there, or it does not fit.

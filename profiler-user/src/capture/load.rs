@@ -73,7 +73,7 @@ impl Session {
                 what: "reading the kernel's type information",
                 source: std::io::Error::other("the thread panicked"),
             };
-            (layout.join().map_err(panicked).flatten(), loader)
+            (layout.join().map_err(panicked).and_then(|layout| layout), loader)
         });
         sys::limits::trim_heap();
         let layout = layout?;

@@ -1,11 +1,11 @@
 //! Loading the programs that a tick runs, and telling them which one follows.
 
-use std::time::Instant;
+use std::{collections::HashMap, io, thread, time::Instant};
 
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{PerfEvent, ProgramError},
+    programs::{PerfEvent, Program},
 };
 
 use super::{
@@ -17,34 +17,66 @@ use super::{
 const WALK: &str = "on_walk";
 /// Does the same without, for a hundred times the verifier's work.
 const WALK_IN_RUNS: &str = "on_walk_in_runs";
+/// Copies stacks with bpf_loop.
+const DEFER: &str = "on_defer";
+/// Does the same without, up to the first gap of a stack.
+const DEFER_TO_GAP: &str = "on_defer_to_gap";
 
 /// Loads the programs. `no_bpf_loop` is for tests: it takes what kernels without bpf_loop get.
 pub(super) fn load(ebpf: &mut Ebpf, no_bpf_loop: bool) -> Result<(), Error> {
-    load_one(ebpf, "on_tick").map_err(|error| program_error("on_tick", error))?;
-    let walk = match if no_bpf_loop { None } else { Some(load_one(ebpf, WALK)) } {
-        Some(Ok(())) => WALK,
-        // Whatever the kernel said: if it is not about bpf_loop, it says the same again.
-        other => {
-            if let Some(Err(error)) = other {
-                tracing::info!("the kernel does not take {WALK}, stacks are walked in runs: {error}");
-            }
-            load_one(ebpf, WALK_IN_RUNS).map_err(|error| program_error(WALK_IN_RUNS, error))?;
-            WALK_IN_RUNS
-        }
+    let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let mut take = |name: &'static str| {
+        let program =
+            programs.remove(name).ok_or_else(|| Error::Object(format!("the program {name} is missing")))?;
+        <&mut PerfEvent>::try_from(program)
+            .map(|program| (name, program))
+            .map_err(|error| program_error(name, error))
     };
-    for name in ["on_count", "on_defer"] {
-        load_one(ebpf, name).map_err(|error| program_error(name, error))?;
-    }
-    chain(ebpf, [walk, "on_count", "on_defer"])
+    let (tick, count) = (take("on_tick")?, take("on_count")?);
+    let (walk, walk_without) = (take(WALK)?, take(WALK_IN_RUNS)?);
+    let (defer, defer_without) = (take(DEFER)?, take(DEFER_TO_GAP)?);
+    // The verifier takes as long for this one as for all the others; it works for several at a time where it is asked with
+    // privilege (bpf_check, kernel/bpf/verifier.c).
+    let (walk, defer) = thread::scope(|scope| {
+        let defer = scope.spawn(|| load_either(defer, defer_without, no_bpf_loop));
+        load_one(tick)?;
+        load_one(count)?;
+        let walk = load_either(walk, walk_without, no_bpf_loop)?;
+        let defer = defer.join().unwrap_or_else(|_| {
+            Err(Error::System {
+                what: "loading a BPF program",
+                source: io::Error::other("the thread panicked"),
+            })
+        })?;
+        Ok((walk, defer))
+    })?;
+    chain(ebpf, [walk, "on_count", defer])
 }
 
-fn load_one(ebpf: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
-    let Ok(loaded) = program::<PerfEvent>(ebpf, name) else {
-        return Err(ProgramError::NotLoaded);
-    };
+/// A program of the object, with its name.
+type Named<'a> = (&'static str, &'a mut PerfEvent);
+
+/// Loads the one of the two that the kernel takes; its name.
+fn load_either(
+    (name, with_loop): Named<'_>,
+    without: Named<'_>,
+    no_bpf_loop: bool,
+) -> Result<&'static str, Error> {
+    if !no_bpf_loop {
+        match load_one((name, with_loop)) {
+            Ok(()) => return Ok(name),
+            // Whatever the kernel said: if it is not about bpf_loop, it says the same again.
+            Err(error) => tracing::info!("the kernel does not take {name}: {error}"),
+        }
+    }
+    let (name, _) = without;
+    load_one(without).map(|()| name)
+}
+
+fn load_one((name, program): Named<'_>) -> Result<(), Error> {
     let started = Instant::now();
-    loaded.load()?;
-    if let Ok(info) = loaded.info() {
+    program.load().map_err(|error| program_error(name, error))?;
+    if let Ok(info) = program.info() {
         tracing::info!(
             "{name}: {} instructions verified in {} ms",
             info.verified_instruction_count().unwrap_or(0),
