@@ -211,13 +211,9 @@ impl Table {
                 process.generation = generation;
                 self.replaced.push((*key, before));
             }
-            // What is gone by now may still be what this window's samples hit.
-            let gone = process.mappings.iter().filter(|old| !mappings.iter().any(|new| overlap(old, new)));
-            let mut all: Vec<Mapping> = mappings.iter().chain(gone).cloned().collect();
-            all.sort_by_key(|mapping| mapping.start);
             let main_start = main.and_then(|main| mappings.get(main)).map(|mapping| mapping.start);
-            process.main = all.iter().position(|mapping| Some(mapping.start) == main_start);
-            process.mappings = all;
+            process.mappings = with_gone(mappings, std::mem::take(&mut process.mappings));
+            process.main = index_of(&process.mappings, main_start);
         }
         true
     }
@@ -366,11 +362,22 @@ impl Table {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let exe = exe.to_string_lossy();
         let exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe);
-        let mut mappings = Vec::new();
+        let mut mappings: Vec<Mapping> = Vec::new();
+        // A file that is mapped many times is looked at once.
+        let mut last: Option<((u32, u32), u64, Area)> = None;
         for line in text.split(|&byte| byte == b'\n').filter_map(parse_line) {
-            if line.executable {
-                mappings.push(self.mapping(Owner::Alive(pid), &line));
+            if !line.executable {
+                continue;
             }
+            let file = (line.device, line.inode);
+            let area = match &last {
+                Some((device, inode, area)) if line.inode != 0 && (*device, *inode) == file => area.clone(),
+                _ => self.mapping(Owner::Alive(pid), &line).area,
+            };
+            if line.inode != 0 {
+                last = Some((line.device, line.inode, area.clone()));
+            }
+            mappings.push(Mapping { start: line.start, end: line.end, offset: line.offset, area });
         }
         let main = mappings
             .iter()
@@ -416,8 +423,23 @@ fn displaces(new: &Mapping, old: &[Mapping]) -> bool {
     })
 }
 
-fn overlap(a: &Mapping, b: &Mapping) -> bool {
-    a.start < b.end && b.start < a.end
+/// What is mapped now, with what is gone: that may still be what this window's samples hit. Both are sorted and free of
+/// overlap. Where there are too many of them only those remain that are mapped.
+fn with_gone(mut now: Vec<Mapping>, before: Vec<Mapping>) -> Vec<Mapping> {
+    if now.len() + before.len() > 2 * MAX_MAPPINGS {
+        return now;
+    }
+    let mut at = 0;
+    let mut gone = before;
+    gone.retain(|old| {
+        while now.get(at).is_some_and(|new| new.end <= old.start) {
+            at += 1;
+        }
+        now.get(at).is_none_or(|new| new.start >= old.end)
+    });
+    now.extend(gone);
+    now.sort_by_key(|mapping| mapping.start);
+    now
 }
 
 /// A kernel name as text: up to its first zero.

@@ -148,16 +148,20 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             return;
         }
         let mut objects = Vec::new();
-        let entries: Vec<MappingEntry> = process
-            .mappings
-            .iter()
-            .enumerate()
-            .take(MAX_MAPPINGS)
-            .map(|(index, mapping)| {
-                // The main binary stays as long as the process's image does; libraries may go.
-                self.mapping_entry(mapping, process.main != Some(index), &mut objects)
-            })
-            .collect();
+        let mut entries: Vec<MappingEntry> = Vec::new();
+        for (index, mapping) in process.mappings.iter().enumerate() {
+            // The main binary stays as long as the process's image does; libraries may go.
+            let entry = self.mapping_entry(mapping, process.main != Some(index), &mut objects);
+            let is_full = entries.len() >= MAX_MAPPINGS;
+            match entries.last_mut() {
+                // Runtimes make each page of generated code executable by itself. What lies between is no code, or will be.
+                Some(last) if last.how == how::FRAME_POINTER && entry.how == how::FRAME_POINTER => {
+                    last.end = entry.end;
+                }
+                _ if is_full => break,
+                _ => entries.push(entry),
+            }
+        }
         let Some(extent) = self.take(size_of_val(&*entries)) else {
             self.drop_users(&objects);
             return;
