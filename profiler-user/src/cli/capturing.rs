@@ -191,8 +191,9 @@ impl<S: Sink> Running<S> {
             let costs = Costs { gauge, pace: Pace::new(args.max_cpu) };
             let naming = Naming::start(jobs, host_name(), patience, costs, sink)
                 .context("cannot start the naming thread")?;
-            let collector = Collector::new(messages, sideband, queue, log, windows, job_sender)
-                .context("cannot watch the ring buffers")?;
+            let collector =
+                Collector::new(messages, sideband, queue, log, windows, job_sender, naming.urgency())
+                    .context("cannot watch the ring buffers")?;
             let capture = session.start(window_sender)?;
             Ok(Self { capture, collector, tables, naming })
         };

@@ -10,7 +10,10 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use profiler_common::{layout::ProcessKey, outcome::Outcome, stack::StackRef};
-use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::mpsc::{self, error::TrySendError},
+};
 
 use super::{
     Job,
@@ -20,6 +23,7 @@ use crate::{
     capture::{Capture, CountedStack, Message, Sideband, Window},
     process::{Process, Table},
     profile::build::frames,
+    sys::priority::{self, Urgency},
 };
 
 /// Lists of mappings that are kept of earlier at the most, of all processes together. Samples by one that is not kept are
@@ -34,6 +38,8 @@ pub struct Collector {
     log: Option<AsyncFd<Log>>,
     windows: mpsc::Receiver<Window>,
     jobs: mpsc::Sender<Job>,
+    /// The thread that works on the jobs.
+    naming: priority::Thread,
     sideband: AsyncFd<Sideband>,
     table: Table,
     tables: TablesQueue,
@@ -60,6 +66,7 @@ impl Collector {
         log: Option<Log>,
         windows: mpsc::Receiver<Window>,
         jobs: mpsc::Sender<Job>,
+        naming: priority::Thread,
     ) -> io::Result<Self> {
         Ok(Self {
             // SAFETY: a ring buffer owns its map's descriptor, always gives that same one, and closes it when dropped.
@@ -71,6 +78,7 @@ impl Collector {
             },
             windows,
             jobs,
+            naming,
             // SAFETY: the side-band owns its epoll descriptor, always gives that same one, and closes it when dropped.
             sideband: unsafe { AsyncFd::register(sideband) }?,
             table: Table::new(),
@@ -221,7 +229,14 @@ pub async fn collect(
                 place.send(job);
             }
             window = collector.windows.recv(), if waiting.is_none() => match window {
-                Some(window) => waiting = Some(collector.job(window).await),
+                Some(window) => {
+                    waiting = Some(collector.job(window).await);
+                    if matches!(jobs.try_reserve(), Err(TrySendError::Full(()))) {
+                        // A whole window waits besides the one that is worked on. Behind all others of a busy host naming
+                        // would fall back until counts were lost.
+                        collector.naming.try_set(Urgency::Ordinary);
+                    }
+                }
                 None => return Ok(()),
             }
         }

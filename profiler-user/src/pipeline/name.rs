@@ -40,6 +40,7 @@ pub struct Costs {
 #[derive(Debug)]
 pub struct Naming<S> {
     thread: JoinHandle<S>,
+    urgency: priority::Thread,
 }
 
 impl<S: Sink> Naming<S> {
@@ -54,21 +55,35 @@ impl<S: Sink> Naming<S> {
         costs: Costs,
         mut sink: S,
     ) -> io::Result<Self> {
+        let urgency = priority::Thread::default();
+        let own = urgency.clone();
         let run = move || {
-            priority::try_set(match patience {
+            own.enter();
+            let usual = match patience {
                 Patience::User => Urgency::Ordinary,
                 Patience::Others => Urgency::Late,
-            });
+            };
+            priority::try_set(usual);
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new(costs.gauge, costs.pace);
             while let Some(job) = jobs.blocking_recv() {
                 sink.window(name(&job, &host, &mut namer));
                 drop(job);
                 namer.end_window();
+                if jobs.is_empty() {
+                    // What was behind has caught up.
+                    priority::try_set(usual);
+                }
             }
             sink
         };
-        Ok(Self { thread: std::thread::Builder::new().name("naming".to_owned()).spawn(run)? })
+        Ok(Self { thread: std::thread::Builder::new().name("naming".to_owned()).spawn(run)?, urgency })
+    }
+
+    /// How soon the thread gets its turn: whoever sees that it is behind may hasten it.
+    #[must_use]
+    pub fn urgency(&self) -> priority::Thread {
+        self.urgency.clone()
     }
 
     /// Waits for the end and gives the sink back.
@@ -76,6 +91,9 @@ impl<S: Sink> Naming<S> {
     /// # Errors
     /// When the thread panicked, which is a defect.
     pub fn join(self) -> io::Result<S> {
+        if !self.thread.is_finished() {
+            self.urgency.try_set(Urgency::Ordinary);
+        }
         self.thread.join().map_err(|_| io::Error::other("the naming thread panicked"))
     }
 }

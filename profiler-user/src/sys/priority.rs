@@ -3,7 +3,13 @@
 //! On Linux a nice value belongs to a thread, not to its process (setpriority(2), "C library/kernel differences"), and
 //! threads and processes that are made later inherit it.
 
-use std::{io, sync::OnceLock};
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 /// The nice value that the profiler was started with.
 static ORIGINAL: OnceLock<libc::c_int> = OnceLock::new();
@@ -19,11 +25,42 @@ pub enum Urgency {
     Late,
 }
 
+/// A thread whose urgency another one may change. Clones are of the same thread.
+#[derive(Clone, Debug, Default)]
+pub struct Thread(Arc<AtomicU32>);
+
+impl Thread {
+    /// From now on this is the calling thread.
+    pub fn enter(&self) {
+        // SAFETY: takes nothing.
+        let id = unsafe { libc::gettid() };
+        self.0.store(id.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Sets its urgency, if it runs; that it cannot be done is no more than worth a note. Call it while the thread lives,
+    /// for another one may be given its id.
+    pub fn try_set(&self, urgency: Urgency) {
+        match self.0.load(Ordering::Relaxed) {
+            0 => {}
+            id => {
+                if let Err(error) = set_for(id, urgency) {
+                    tracing::debug!("a thread stays as urgent as it was: {error}");
+                }
+            }
+        }
+    }
+}
+
 /// Sets the calling thread's urgency. Calls nothing but setpriority(2) and ioprio_set(2) once it has been called before.
 ///
 /// # Errors
 /// `EACCES` or `EPERM` when the thread would become more urgent without `CAP_SYS_NICE`.
 pub fn set(urgency: Urgency) -> io::Result<()> {
+    set_for(0, urgency)
+}
+
+/// Likewise for a thread by its id; 0 is the calling one.
+fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
     // SAFETY: takes numbers only. -1 is a nice value, too, but no failure is known for one's own thread.
     let original = *ORIGINAL.get_or_init(|| unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) });
     let nice = match urgency {
@@ -32,16 +69,13 @@ pub fn set(urgency: Urgency) -> io::Result<()> {
         Urgency::Late => original + 10,
     };
     // SAFETY: takes numbers only.
-    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.clamp(-20, 19)) }.into())?;
-    if urgency == Urgency::Late {
-        // linux/ioprio.h: one thread, here the calling one; the class lies above bit 13.
-        const IOPRIO_WHO_PROCESS: libc::c_int = 1;
-        const IOPRIO_CLASS_IDLE: libc::c_int = 3 << 13;
-        // SAFETY: takes numbers only.
-        super::check(unsafe {
-            libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE)
-        })?;
-    }
+    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice.clamp(-20, 19)) }.into())?;
+    // linux/ioprio.h: one thread; the class lies above bit 13, and 0 is what follows from the nice value.
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    const IOPRIO_CLASS_IDLE: libc::c_int = 3 << 13;
+    let io_class = if urgency == Urgency::Late { IOPRIO_CLASS_IDLE } else { 0 };
+    // SAFETY: takes numbers only.
+    super::check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread, io_class) })?;
     Ok(())
 }
 
@@ -69,5 +103,28 @@ mod tests {
         });
         assert_eq!(changed.join().unwrap(), (before + 10).min(19));
         assert_eq!(nice(), before);
+    }
+
+    #[test]
+    fn a_thread_is_changed_by_another() {
+        // SAFETY: takes numbers only.
+        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let thread = Thread::default();
+        thread.try_set(Urgency::Late);
+        let (entered, changed) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let before = nice();
+        let after = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                thread.enter();
+                entered.wait();
+                changed.wait();
+                nice()
+            });
+            entered.wait();
+            thread.try_set(Urgency::Late);
+            changed.wait();
+            other.join().unwrap()
+        });
+        assert_eq!((after, nice()), ((before + 10).min(19), before));
     }
 }
