@@ -23,6 +23,7 @@ use crate::{
     pipeline::{NamedWindow, Sink},
     profile::{
         build::{self, Span},
+        codec::Encoder,
         merge::{Duration, Merger},
         proto::Profile,
     },
@@ -64,7 +65,7 @@ impl Output {
 /// Writes a profile, or where the file's name asks for it, a picture of it, with the processes at its root.
 fn write(path: &Path, profile: &Profile) -> anyhow::Result<()> {
     let Some(format) = Format::of(path) else {
-        file::write_profile(path, profile)?;
+        file::write_profile(path, profile, &mut Encoder::new())?;
         return Ok(());
     };
     let tag_frames = TagFrames { root: vec!["process".to_owned()], leaf: vec![] };
@@ -137,6 +138,7 @@ impl Recording {
         let mut whole = Merger::new();
         let mut taken = HashSet::new();
         let mut files = Vec::new();
+        let mut encoder = Encoder::new();
         let count = processes.len();
         for (key, part) in processes {
             let mut profile =
@@ -145,7 +147,7 @@ impl Recording {
             if let Output::Folder(folder) = output {
                 build::comment(&mut profile, &self.about, &part.outcomes);
                 let path = folder.join(unique_name(&part.name, key.pid, &mut taken));
-                file::write_profile(&path, &profile)?;
+                file::write_profile(&path, &profile, &mut encoder)?;
                 files.push(path);
             }
         }

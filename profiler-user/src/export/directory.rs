@@ -10,7 +10,7 @@ use std::{
 use time::{OffsetDateTime, macros::format_description};
 
 use super::file::{self, UNFINISHED, WriteError};
-use crate::profile::proto::Profile;
+use crate::profile::{codec::Encoder, proto::Profile};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,7 @@ pub struct Retention {
 pub struct Directory {
     root: PathBuf,
     retention: Retention,
+    encoder: Encoder,
 }
 
 impl Directory {
@@ -38,7 +39,7 @@ impl Directory {
         let probe = root.join(format!("{UNFINISHED}{}", std::process::id()));
         fs::write(&probe, b"")?;
         fs::remove_file(&probe)?;
-        let directory = Self { root: root.to_owned(), retention };
+        let directory = Self { root: root.to_owned(), retention, encoder: Encoder::new() };
         for window in directory.windows()? {
             remove_unfinished(&window);
         }
@@ -47,7 +48,11 @@ impl Directory {
 
     /// Writes the profiles of a window that started at this time (nanoseconds since the Unix epoch): each with the
     /// process's name and pid. Returns the number of files and what went wrong; one bad file does not stop the others.
-    pub fn write(&self, start_unix_ns: u64, profiles: &[(String, u32, Profile)]) -> (usize, Vec<WriteError>) {
+    pub fn write(
+        &mut self,
+        start_unix_ns: u64,
+        profiles: &[(String, u32, Profile)],
+    ) -> (usize, Vec<WriteError>) {
         if profiles.is_empty() {
             return (0, Vec::new());
         }
@@ -60,7 +65,7 @@ impl Directory {
         let mut written = 0;
         for (name, pid, profile) in profiles {
             let path = folder.join(unique_name(name, *pid, &mut taken));
-            match file::write_profile(&path, profile) {
+            match file::write_profile(&path, profile, &mut self.encoder) {
                 Ok(_) => written += 1,
                 Err(error) => errors.push(error),
             }

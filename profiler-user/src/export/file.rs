@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::profile::{codec, proto::Profile, validate};
+use crate::profile::{codec::Encoder, proto::Profile, validate};
 
 /// How the name of an unfinished file begins. Files of this name that no profiler is writing are leftovers.
 pub const UNFINISHED: &str = ".unfinished-";
@@ -39,12 +39,12 @@ pub enum WriteError {
 ///
 /// # Errors
 /// When the profile is invalid or the file system refuses; the target is then as it was before.
-pub fn write_profile(path: &Path, profile: &Profile) -> Result<u64, WriteError> {
+pub fn write_profile(path: &Path, profile: &Profile, encoder: &mut Encoder) -> Result<u64, WriteError> {
     validate::check(profile, validate::Rules::Written)
         .map_err(|reason| WriteError::Invalid { path: path.to_owned(), reason })?;
     let fail = |source| WriteError::Io { path: path.to_owned(), source };
-    let bytes = codec::encode(profile).map_err(fail)?;
-    write(path, &bytes).map_err(fail)?;
+    let bytes = encoder.encode(profile).map_err(fail)?;
+    write(path, bytes).map_err(fail)?;
     Ok(bytes.len() as u64)
 }
 

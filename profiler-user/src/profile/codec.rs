@@ -1,10 +1,9 @@
 //! A profile's bytes: protobuf in gzip, as every pprof consumer reads it. Raw protobuf is read too.
 
-use std::io::{Read, Write};
+use std::io::{self, Read};
 
-use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use prost::Message;
 
 use super::proto::Profile;
@@ -40,7 +39,7 @@ pub enum DecodeError {
         /// How many there are.
         len: usize,
         /// What the decompressor said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// The bytes are no `profile.proto`.
     #[error("it is not a pprof profile: at byte {offset} of {len} (uncompressed), {cause}")]
@@ -54,15 +53,63 @@ pub enum DecodeError {
     },
 }
 
-/// Encodes a profile as gzip-compressed protobuf. Equal profiles give equal bytes: no time stamp goes into the header.
+/// Encodes profiles one after the other. A compressor has a quarter of a megabyte of tables, which take longer to make than
+/// the profile of a small process takes to compress.
+#[derive(Debug)]
+pub struct Encoder {
+    compress: Compress,
+    raw: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// Bytes of a buffer that are kept for the next profile.
+const KEPT: usize = 256 << 10;
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// An encoder that has encoded nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        // 32 KiB of history, the most that gzip has.
+        let compress = Compress::new_gzip(Compression::new(LEVEL), 15);
+        Self { compress, raw: Vec::new(), packed: Vec::new() }
+    }
+
+    /// Encodes a profile as gzip-compressed protobuf. Equal profiles give equal bytes: no time stamp goes into the header.
+    ///
+    /// # Errors
+    /// Only what the compressor reports, which for a buffer in memory is nothing that has been seen.
+    pub fn encode(&mut self, profile: &Profile) -> io::Result<&[u8]> {
+        for buffer in [&mut self.raw, &mut self.packed] {
+            buffer.clear();
+            buffer.shrink_to(KEPT);
+        }
+        profile.encode(&mut self.raw).map_err(io::Error::other)?;
+        self.compress.reset();
+        loop {
+            self.packed.reserve(self.raw.len() / 3 + 1024);
+            let read = usize::try_from(self.compress.total_in()).unwrap_or(usize::MAX);
+            let rest = self.raw.get(read..).unwrap_or_default();
+            match self.compress.compress_vec(rest, &mut self.packed, FlushCompress::Finish)? {
+                Status::StreamEnd => return Ok(&self.packed),
+                // It wants more room.
+                Status::Ok | Status::BufError => {}
+            }
+        }
+    }
+}
+
+/// Encodes one profile.
 ///
 /// # Errors
-/// Only what the compressor reports, which for a buffer in memory is nothing that has been seen.
-pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
-    let raw = profile.encode_to_vec();
-    let mut encoder = GzEncoder::new(Vec::with_capacity(raw.len() / 3), Compression::new(LEVEL));
-    encoder.write_all(&raw)?;
-    encoder.finish()
+/// Those of [`Encoder::encode`].
+pub fn encode(profile: &Profile) -> io::Result<Vec<u8>> {
+    Encoder::new().encode(profile).map(<[u8]>::to_vec)
 }
 
 /// Decodes a profile from gzip-compressed or raw protobuf, of at most `limit` uncompressed bytes.
@@ -124,6 +171,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::fixture;
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -132,13 +181,16 @@ mod tests {
         let bytes = encode(&profile).unwrap();
         assert_eq!(bytes[..2], GZIP_MAGIC);
         assert_eq!(bytes, encode(&profile).unwrap(), "equal profiles, equal bytes");
+        let mut encoder = Encoder::new();
+        encoder.encode(&fixture::two_threads()).unwrap();
+        assert_eq!(bytes, encoder.encode(&profile).unwrap(), "whatever was encoded before");
         assert_eq!(decode(&bytes, DEFAULT_LIMIT).unwrap(), profile);
         assert_eq!(decode(&profile.encode_to_vec(), DEFAULT_LIMIT).unwrap(), profile);
     }
 
     #[test]
     fn a_gzip_bomb_stops_at_the_limit() {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![0; 4 << 20]).unwrap();
         let bomb = encoder.finish().unwrap();
         let error = decode(&bomb, 1 << 20).unwrap_err();
