@@ -17,7 +17,7 @@ KEEP unsigned long down_c(unsigned long depth);
 static inline __attribute__((always_inline)) unsigned long next(unsigned long depth)
 {
 	if (depth == 0) {
-		bottom(500);
+		bottom(4000); /* Much longer than the way down. */
 		return 1;
 	}
 	switch (depth % 3) {

@@ -1,5 +1,6 @@
 //! What a process holds of memory, files and BPF objects, to see that it gives them back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::bpf::BpfObjects;
@@ -65,6 +66,25 @@ impl Held {
             && self.files <= before.files + 4
             && self.objects <= before.objects
     }
+}
+
+/// Most memory that a process had resident so far, and its BPF maps that are not part of that, bytes: those that are read
+/// by system calls.
+pub fn most_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let number = |text: &str, key: &str| -> u64 {
+        let digits = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        digits.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+    };
+    // By id, for a map may have several descriptors. Hashes and arrays per CPU (enum bpf_map_type).
+    let mut maps = BTreeMap::new();
+    for file in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten() {
+        let info = std::fs::read_to_string(file.path()).unwrap_or_default();
+        if [1, 6, 9].contains(&number(&info, "map_type:")) {
+            maps.insert(number(&info, "map_id:"), number(&info, "memlock:"));
+        }
+    }
+    1024 * number(&status, "VmHWM:") + maps.values().sum::<u64>()
 }
 
 fn number_after(text: &str, key: &str) -> u64 {

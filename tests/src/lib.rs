@@ -32,6 +32,7 @@ pub mod pprof_tool;
 pub mod profiler;
 pub mod programs;
 pub mod recording;
+pub mod scale;
 pub mod session;
 pub mod shape;
 pub mod soak;

@@ -6,29 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use profiler_tests::busy::Busy;
+use profiler_tests::held::most_memory;
 use profiler_tests::outcomes::count_in_comments;
 use profiler_tests::{Pprof, Profiler, Program, Session, Target, folder, tools};
 
 const MIB: u64 = 1 << 20;
-
-/// Most memory that a process had resident so far, and its BPF maps that are not part of that, bytes: those that are read
-/// by system calls.
-fn most_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let number = |text: &str, key: &str| -> u64 {
-        let digits = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-        digits.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
-    };
-    // By id, for a map may have several descriptors. Hashes and arrays per CPU (enum bpf_map_type).
-    let mut maps = BTreeMap::new();
-    for file in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten() {
-        let info = std::fs::read_to_string(file.path()).unwrap_or_default();
-        if [1, 6, 9].contains(&number(&info, "map_type:")) {
-            maps.insert(number(&info, "map_id:"), number(&info, "memlock:"));
-        }
-    }
-    1024 * number(&status, "VmHWM:") + maps.values().sum::<u64>()
-}
 
 /// Sums of outcomes over all profiles in an agent's folder.
 fn outcomes(out: &Path) -> BTreeMap<&'static str, i64> {

@@ -232,9 +232,9 @@ pub async fn collect(
                 Some(window) => {
                     waiting = Some(collector.job(window).await);
                     if matches!(jobs.try_reserve(), Err(TrySendError::Full(()))) {
-                        // A whole window waits besides the one that is worked on. Behind all others of a busy host naming
-                        // would fall back until counts were lost.
-                        collector.naming.try_set(Urgency::Ordinary);
+                        // A whole window waits besides the one that is worked on. On a host with many more threads than
+                        // CPUs naming would fall back until counts are lost, and what it has to do is little.
+                        collector.naming.try_set(Urgency::Soon);
                     }
                 }
                 None => return Ok(()),

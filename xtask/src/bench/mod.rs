@@ -11,6 +11,7 @@ mod overhead;
 mod peers;
 mod profiler;
 mod report;
+mod scale;
 mod soak;
 mod stats;
 mod workload;
@@ -46,6 +47,8 @@ enum What {
     Overhead(overhead::Args),
     /// Installs the peers that can be had from Debian, crates.io and Go's proxy.
     Peers(peers::Args),
+    /// What an agent costs with a thousand processes, hundreds of files and a hundred thousand mappings.
+    Scale(scale::Args),
     /// Whether an agent's memory and files stay what they are while processes come and go.
     Soak(soak::Args),
 }
@@ -58,6 +61,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Some(What::Cold(args)) => cold::run(args),
         Some(What::Overhead(args)) => overhead::run(args),
         Some(What::Peers(args)) => peers::run(args),
+        Some(What::Scale(args)) => scale::run(args),
         Some(What::Soak(args)) => soak::run(args),
     }
 }
