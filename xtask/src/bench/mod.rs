@@ -8,6 +8,7 @@ mod cold;
 mod floor;
 mod kernel;
 mod overhead;
+mod parts;
 mod peers;
 mod profiler;
 mod report;
@@ -45,6 +46,8 @@ enum What {
     Cold(cold::Args),
     /// What this profiler and its peers cost, in turns on the same host.
     Overhead(overhead::Args),
+    /// What the pure parts cost, and how much they allocate.
+    Parts(parts::Args),
     /// Installs the peers that can be had from Debian, crates.io and Go's proxy.
     Peers(peers::Args),
     /// What an agent costs with a thousand processes, hundreds of files and a hundred thousand mappings.
@@ -60,6 +63,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Some(What::Cost(args)) => cost(args),
         Some(What::Cold(args)) => cold::run(args),
         Some(What::Overhead(args)) => overhead::run(args),
+        Some(What::Parts(args)) => parts::run(args),
         Some(What::Peers(args)) => peers::run(args),
         Some(What::Scale(args)) => scale::run(args),
         Some(What::Soak(args)) => soak::run(args),

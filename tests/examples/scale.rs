@@ -1,0 +1,38 @@
+//! What an agent costs on a host with much of everything: `scale PROCESSES OBJECTS LINES HERTZ WINDOWS SECONDS MIB JSON-FILE|-`,
+//! and a quarter of that before. `cargo xtask bench scale` runs it.
+#![expect(clippy::panic, reason = "a chore fails by panicking, and its message is the user's")]
+
+use profiler_tests::Session;
+use profiler_tests::scale::{self, Cost, Scale};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [processes, objects, lines, hertz, windows, window_seconds, memory_mib, json_file] = &args[..] else {
+        panic!("eight arguments")
+    };
+    let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("{text} is no number"));
+    let whole = Scale {
+        processes: number(processes),
+        objects: number(objects).max(1),
+        lines: number(lines).max(1),
+        hertz: number(hertz) as u32,
+        windows: number(windows),
+        window_seconds: number(window_seconds),
+        memory_mib: number(memory_mib) as u64,
+    };
+    let Scale { processes, objects, lines, .. } = whole;
+    let quarter = Scale {
+        processes: processes.div_ceil(4),
+        objects: objects.div_ceil(4),
+        lines: lines.div_ceil(4),
+        ..whole
+    };
+    let costs: Vec<Cost> =
+        [quarter, whole].into_iter().map(|scale| scale::run(&Session::begin(), scale)).collect();
+    print!("{}", Cost::table(&costs));
+    if json_file != "-" {
+        let all: Vec<_> = costs.iter().map(Cost::json).collect();
+        std::fs::write(json_file, format!("{:#}\n", serde_json::json!(all)))
+            .unwrap_or_else(|error| panic!("cannot write {json_file}: {error}"));
+    }
+}
