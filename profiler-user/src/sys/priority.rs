@@ -11,8 +11,13 @@ use std::{
     },
 };
 
-/// The nice value that the profiler was started with.
-static ORIGINAL: OnceLock<libc::c_int> = OnceLock::new();
+/// The nice value and the I/O priority that the profiler was started with.
+static ORIGINAL: OnceLock<(libc::c_int, libc::c_long)> = OnceLock::new();
+
+/// linux/ioprio.h: a thread; 0 is the calling one.
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+/// The class lies above bit 13.
+const IOPRIO_CLASS_IDLE: libc::c_long = 3 << 13;
 
 /// How soon a thread gets its turn on a host with more work than CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +66,14 @@ pub fn set(urgency: Urgency) -> io::Result<()> {
 
 /// Likewise for a thread by its id; 0 is the calling one.
 fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
-    // SAFETY: takes numbers only. -1 is a nice value, too, but no failure is known for one's own thread.
-    let original = *ORIGINAL.get_or_init(|| unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) });
+    let &(original, original_io) = ORIGINAL.get_or_init(|| {
+        // SAFETY: takes numbers only. -1 is a nice value, too, but no failure is known for one's own thread.
+        let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        // SAFETY: takes numbers only.
+        let io = unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) };
+        // 0 is what follows from the nice value.
+        (nice, io.max(0))
+    });
     let nice = match urgency {
         Urgency::Soon => original - 10,
         Urgency::Ordinary => original,
@@ -70,13 +81,12 @@ fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
     };
     // SAFETY: takes numbers only.
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice.clamp(-20, 19)) }.into())?;
-    // linux/ioprio.h: one thread; the class lies above bit 13, and 0 is what follows from the nice value.
-    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
-    const IOPRIO_CLASS_IDLE: libc::c_int = 3 << 13;
-    let io_class = if urgency == Urgency::Late { IOPRIO_CLASS_IDLE } else { 0 };
+    let io_class = if urgency == Urgency::Late { IOPRIO_CLASS_IDLE } else { original_io };
     // SAFETY: takes numbers only.
-    super::check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread, io_class) })?;
-    Ok(())
+    let set =
+        super::check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread, io_class) });
+    // What was so from the start need not be settable: a real-time class wants a capability.
+    if urgency == Urgency::Late { set } else { Ok(()) }
 }
 
 /// Likewise; that it cannot be done is no more than worth a note.

@@ -253,3 +253,26 @@ fn a_thousand_short_lives_leave_nothing() {
     // This process, which is their parent, and what else happens to run on this machine.
     assert!(table.heard_of() < 200, "{}", table.heard_of());
 }
+
+#[test]
+fn what_is_gone_stays_where_nothing_else_is_mapped() {
+    let mapping = |start, end| Mapping { start, end, offset: 0, area: Area::Anonymous("[anon]".to_owned()) };
+    let before = vec![
+        mapping(0x1000, 0x2000),
+        mapping(0x3000, 0x5000),
+        mapping(0x6000, 0x7000),
+        mapping(0x9000, 0xa000),
+    ];
+    let now = vec![mapping(0x2000, 0x3000), mapping(0x4000, 0x6000), mapping(0x8000, 0x9000)];
+    let all: Vec<(u64, u64)> =
+        with_gone(now, before).iter().map(|mapping| (mapping.start, mapping.end)).collect();
+    let expected = [
+        (0x1000, 0x2000),
+        (0x2000, 0x3000),
+        (0x4000, 0x6000),
+        (0x6000, 0x7000),
+        (0x8000, 0x9000),
+        (0x9000, 0xa000),
+    ];
+    assert_eq!(all, expected);
+}
