@@ -76,6 +76,28 @@ pub struct FirstSight {
     pub info: ProcessInfo,
 }
 
+/// Bytes of arguments and environment that an [`Announcement`] has room for; the smallest that holds them is sent.
+pub const STRINGS_BYTES: [usize; 2] = [4 << 10, 16 << 10];
+
+/// [`FirstSight`] with what the process was started with, which is gone with the process. Where that has more bytes than the
+/// largest of [`STRINGS_BYTES`], or lies in no one piece of memory that is at hand, the message is a [`FirstSight`] alone.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Announcement<const STRINGS: usize> {
+    /// The process.
+    pub first_sight: FirstSight,
+    /// Where the arguments end in `strings`, bytes: they begin it.
+    pub arguments_end: u32,
+    /// Where the environment begins.
+    pub environment: u32,
+    /// Where it ends.
+    pub environment_end: u32,
+    /// Nothing.
+    pub reserved: u32,
+    /// Both, each string followed by a zero, as /proc/PID/cmdline and /proc/PID/environ have them.
+    pub strings: [u8; STRINGS],
+}
+
 /// Value of the selection map: a process that is to be sampled. The key is its pid, `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -225,8 +247,28 @@ pub struct CpuState {
     pub stacks: Stacks,
     /// Where the registers of interrupted code are read to.
     pub context: Context,
+    /// A copy of the part of the stack that the walk is at.
+    pub window: StackWindow,
     /// Where the stack is put together.
     pub words: [u64; MAX_WORDS],
+}
+
+/// Bytes of the stack that a walk copies at a time. One call that copies them costs as much as reading two or three words
+/// one by one, and most programs have ten to thirty frames in them.
+pub const WINDOW_BYTES: usize = 1024;
+
+/// A copy of a part of the stack that is walked.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct StackWindow {
+    /// Address of the first byte.
+    pub start: u64,
+    /// Number of bytes; 0 for none.
+    pub bytes: u64,
+    /// The address from which on the stack was found to be unreadable; all ones where that was not seen.
+    pub ceiling: u64,
+    /// The copy, and room for a word that is read behind any other.
+    pub words: [u64; WINDOW_BYTES / 8 + 1],
 }
 
 /// Whether a sample may be deferred: [`Walk::defer`].
@@ -323,6 +365,8 @@ pub struct TaskLayout {
     pub thread_pointer: u32,
     /// `start_stack` of mm_struct; 0 where that is not known.
     pub start_stack: u32,
+    /// `arg_start` of mm_struct, which `arg_end`, `env_start` and `env_end` follow; 0 where that is not known.
+    pub arg_start: u32,
     /// Where the user registers lie above `stack`; measured, because no type information holds it.
     pub user_registers: u32,
 }

@@ -18,13 +18,15 @@ use profiler_common::{
     },
     outcome::Outcome,
     stack::MAX_KERNEL_FRAMES,
-    unwind::{Architecture, GENERAL, Native},
+    unwind::{Architecture, GENERAL, Native, pool::process_flags},
 };
 
 use crate::{
-    arch, maps, sample,
+    arch, maps,
+    memory::read_user,
+    sample,
     task::Task,
-    walk::{hide, masked, read_user, restart, reveal},
+    walk::{hide, masked, restart, reveal},
 };
 
 /// Copies a sample out, or goes back to walking it by frame pointers where there is no room.
@@ -127,7 +129,8 @@ fn fits(bytes: usize, state: &CpuState) -> bool {
 #[inline(always)]
 fn is_shallow(state: &CpuState) -> bool {
     // SAFETY: an entry that is replaced meanwhile stays readable until the program ends.
-    unsafe { maps::PROCESS_TABLES.get(state.process) }.is_some_and(|table| table.shallow != 0)
+    unsafe { maps::PROCESS_TABLES.get(state.process) }
+        .is_some_and(|table| table.flags & process_flags::SHALLOW != 0)
 }
 
 /// Copies the sample out with so much of its stack; `false` where the ring buffer has no room.

@@ -6,12 +6,14 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod announce;
 mod arch;
 mod deferral;
 mod follow;
 mod intern;
 mod maps;
 mod measure;
+mod memory;
 mod pool;
 mod sample;
 mod task;

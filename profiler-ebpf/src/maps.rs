@@ -52,6 +52,7 @@ pub static ARENA: Array<Block> = Array::with_max_entries(1, MMAPABLE);
 pub static PROCESSES: LruHashMap<ProcessKey, ProcessInfo> = LruHashMap::with_max_entries(1, 0);
 
 /// What user space is told or asked for at once: [`FirstSight`](profiler_common::layout::FirstSight),
+/// [`Announcement`](profiler_common::layout::Announcement),
 /// [`UnknownPc`](profiler_common::layout::UnknownPc), [`PageWanted`](profiler_common::layout::PageWanted),
 /// [`Deferred`](profiler_common::layout::Deferred).
 #[map]
@@ -142,6 +143,9 @@ pub static TASK_THREAD_POINTER: Global<u32> = Global::new(0);
 /// `mm_struct.start_stack`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static MM_START_STACK: Global<u32> = Global::new(0);
+/// `mm_struct.arg_start`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static MM_ARG_START: Global<u32> = Global::new(0);
 /// Where the user registers lie above `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static USER_REGISTERS: Global<u32> = Global::new(0);

@@ -5,13 +5,14 @@ use profiler_common::{
     unwind::{
         Memory,
         pool::{DirectoryHeader, ELEMENT_BYTES, ELEMENT_UNITS, MappingEntry, PageEntry, UNIT_BYTES},
-        rule::{PAGE_SHIFT, Row, Rule},
+        rule::{PAGE_SHIFT, Row, Rule, find_row},
     },
 };
 
 use crate::{
     maps,
-    walk::{UserMemory, hide, reveal},
+    memory::UserMemory,
+    walk::{hide, reveal},
 };
 
 /// A pointer to a `T` in the pool, `bytes` behind the start of `unit`. `T`s lie at multiples of their size, which the mask
@@ -116,7 +117,7 @@ pub fn find_rule(directory: u32, address: u64, epoch: u64) -> Found<'static> {
         // SAFETY: as above.
         unsafe { core::ptr::write_volatile(&raw mut (*entry).used, epoch as u32) };
     }
-    match find_row(rows, u64::from(count), address & ((1 << PAGE_SHIFT) - 1)) {
+    match find_rule_of_row(rows, u64::from(count), address & ((1 << PAGE_SHIFT) - 1)) {
         Some(rule) => Found::Rule(rule),
         None => Found::Nothing,
     }
@@ -124,21 +125,8 @@ pub fn find_rule(directory: u32, address: u64, epoch: u64) -> Found<'static> {
 
 /// The rule of the last row that does not lie behind `offset`.
 #[inline(always)]
-fn find_row(rows: u32, count: u64, offset: u64) -> Option<&'static Rule> {
-    let mut base = 0;
-    let mut count = count;
-    for _ in 0..16 {
-        if count <= 1 {
-            break;
-        }
-        let half = count / 2;
-        let row = load::<Row>(rows, (base + half) * size_of::<Row>() as u64)?;
-        if u64::from(row.offset) <= offset {
-            base += half;
-        }
-        count -= half;
-    }
-    let row = load::<Row>(rows, base * size_of::<Row>() as u64)?;
+fn find_rule_of_row(rows: u32, count: u64, offset: u64) -> Option<&'static Rule> {
+    let row = find_row(count, offset, |index| load::<Row>(rows, index * size_of::<Row>() as u64))?;
     let rules = maps::RULES.get(0)?;
     Some(&rules[usize::from(row.rule) & (rules.len() - 1)])
 }

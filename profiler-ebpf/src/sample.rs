@@ -89,14 +89,16 @@ fn count_lost(ctx: &PerfEventContext, state: &mut CpuState) {
     }
 }
 
-/// Adds one to a count. A zero is inserted first where there is none, so that CPUs that are here at the same time
-/// all add to the same number.
+/// Adds one to a count. Of CPUs that find none at the same time only one inserts its own, and the others add to it.
 #[inline(always)]
 fn add(counts: &HashMap<SampleKey, u64>, key: &SampleKey, state: &mut CpuState) -> bool {
     let mut count = counts.get_ptr_mut(key);
     if count.is_none() {
         state.rows += 1;
-        let _ = counts.insert(key, 0, u64::from(BPF_NOEXIST));
+        if counts.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
+            return true;
+        }
+        // Another CPU was faster, or the table is full.
         count = counts.get_ptr_mut(key);
     }
     let Some(count) = count else {

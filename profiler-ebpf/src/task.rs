@@ -104,6 +104,17 @@ impl Task {
         [read(mm, maps::MM_START_STACK.load()), read(self.0, maps::TASK_THREAD_POINTER.load())]
     }
 
+    /// Where the process's arguments begin and end, and its environment: what /proc/PID/cmdline and environ show. Zeros where
+    /// that is not known.
+    #[inline(always)]
+    pub fn strings(self) -> [u64; 4] {
+        let mm: u64 = self.read(maps::TASK_MM.load()).unwrap_or(0);
+        match maps::MM_ARG_START.load() {
+            0 => [0; 4],
+            offset => read_kernel(mm + u64::from(offset)).unwrap_or_default(),
+        }
+    }
+
     /// The registers that the task entered the kernel with from user mode.
     #[inline(always)]
     pub fn user_registers(self) -> Option<pt_regs> {

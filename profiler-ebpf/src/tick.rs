@@ -1,21 +1,23 @@
 //! The program that runs on every cpu-clock tick.
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, pt_regs},
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_cgroup_id, bpf_ktime_get_ns},
-    },
+    bindings::pt_regs,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
     macros::perf_event,
     programs::PerfEventContext,
 };
 use profiler_common::{
     hash,
-    layout::{CpuState, FirstSight, NO_EXEC_ID, ProcessInfo, ProcessKey, same_start},
+    layout::{CpuState, NO_EXEC_ID, ProcessKey, same_start},
     outcome::Outcome,
 };
 
-use crate::{arch, maps, sample, task::Task, walk};
+use crate::{
+    announce::{Wanted, announce},
+    arch, maps, sample,
+    task::Task,
+    walk,
+};
 
 /// Counts one tick. Whatever happens, exactly one outcome is counted.
 #[perf_event]
@@ -88,7 +90,9 @@ fn begin(ctx: &PerfEventContext, state: &mut CpuState) -> Option<Outcome> {
     if maps::SELECT.load() != 0 && !is_selected(&process) {
         return Some(Outcome::NotSelected);
     }
-    announce(&process, leader, state);
+    if announce(&process, task, leader, state) == Wanted::No {
+        return Some(Outcome::NotSelected);
+    }
     state.process = process;
     begin_stack(ctx, task, state);
     None
@@ -117,29 +121,6 @@ fn begin_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) {
         && arch::in_user_mode(&regs)
     {
         walk::begin(&regs, arch::is_behind_system_call(&regs), state);
-    }
-}
-
-/// Tells user space of a process that it does not know, at once: it may be gone before the window ends.
-#[inline(always)]
-fn announce(process: &ProcessKey, leader: Task, state: &mut CpuState) {
-    if maps::PROCESSES.get_ptr(process).is_some() {
-        return;
-    }
-    let info = ProcessInfo {
-        name: leader.name().unwrap_or_default(),
-        // SAFETY: the helper takes no arguments and has no precondition.
-        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-        lost: 0,
-    };
-    // Of two CPUs only one inserts, and only that one announces.
-    if maps::PROCESSES.insert(process, info, u64::from(BPF_NOEXIST)).is_err() {
-        return;
-    }
-    let message = FirstSight { process: *process, info };
-    if maps::MESSAGES.output::<FirstSight>(message, 0).is_err() {
-        // User space finds the process in the map when it drains the window, only later.
-        state.messages_lost += 1;
     }
 }
 

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::pt_regs,
     cty::c_void,
     helpers::{
-        bpf_probe_read_user, bpf_probe_read_user_buf,
+        bpf_probe_read_user_buf,
         generated::{bpf_get_stack, bpf_ktime_get_ns, bpf_loop},
     },
     macros::perf_event,
@@ -16,13 +16,13 @@ use profiler_common::{
     outcome::Outcome,
     stack::{CHUNK_WORDS, Header, MAX_CHUNKS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, MAX_WORDS},
     unwind::{
-        Architecture, GENERAL, Memory, Native, RegisterFile, Registers, Step, frame_pointer_step, pool::how,
-        step,
+        Architecture, GENERAL, Native, RegisterFile, Registers, Step, frame_pointer_step, pool::how, step,
     },
 };
 
 use crate::{
     arch, maps,
+    memory::{self, UserMemory, Windowed},
     pool::{self, Found},
     sample,
 };
@@ -31,30 +31,12 @@ use crate::{
 /// reach the depth that is kept, and one call is left for `on_count`.
 const FRAMES_PER_RUN: usize = 33;
 const _: () = assert!(FRAMES_PER_RUN * 31 + 1 >= MAX_USER_FRAMES);
+/// Frames that one round of `on_walk` takes. The kernel calls a round by a pointer, which costs as much as a frame; more of them
+/// in a round cost the verifier's time when the profiler starts.
+const FRAMES_PER_ROUND: usize = 2;
+const ROUNDS: usize = MAX_USER_FRAMES / FRAMES_PER_ROUND;
 // A run may overshoot the depth, but not the scratch words.
 const _: () = assert!(1 + MAX_KERNEL_FRAMES + MAX_USER_FRAMES + FRAMES_PER_RUN <= MAX_CHUNKS * CHUNK_WORDS);
-
-/// The memory of the running task.
-pub struct UserMemory;
-
-impl Memory for UserMemory {
-    #[inline(always)]
-    fn read_word(&self, address: u64) -> Option<u64> {
-        read_user(address)
-    }
-
-    #[inline(always)]
-    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
-        read_user(address)
-    }
-}
-
-/// Reads user memory; `None` where there is none, or it is not at hand.
-#[inline(always)]
-pub fn read_user<T>(address: u64) -> Option<T> {
-    // SAFETY: the helper checks the address itself, does not sleep, and reports what it cannot read.
-    unsafe { bpf_probe_read_user(address as *const T) }.ok()
-}
 
 /// The general registers of the last interrupted frame; `known` in that frame itself.
 struct Interrupted<'a> {
@@ -96,6 +78,22 @@ pub fn hide(place: &mut u64, value: u64) {
 pub fn reveal(place: &u64) -> u64 {
     // SAFETY: `place` is a valid reference; volatile keeps the compiler from reusing an earlier read.
     unsafe { core::ptr::read_volatile(place) }
+}
+
+/// Makes the compiler forget what it knows of a number, so that the comparison which follows is made with this very register.
+///
+/// Of two comparisons with one number it makes one with the number less a constant. What that one shows of the number itself
+/// is lost on verifiers before Linux 6.13: two registers with a constant between them have been linked since ("bpf: Track
+/// delta between "linked" registers”, and its corrections).
+#[inline(always)]
+pub fn opaque(value: u64) -> u64 {
+    let mut value = value;
+    // An instruction there has to be: line information of none is refused.
+    // SAFETY: the instruction touches this register alone.
+    unsafe {
+        core::arch::asm!("{value} = {value}", value = inout(reg) value, options(pure, nomem, nostack));
+    }
+    value
 }
 
 /// Takes the kernel stack of a tick that hit kernel mode.
@@ -143,6 +141,7 @@ pub fn begin(regs: &pt_regs, is_return: bool, state: &mut CpuState) {
     hide(&mut state.walk.end, 0);
     hide(&mut state.walk.fallback, 0);
     hide(&mut state.walk.defer, defer::POSSIBLE);
+    memory::forget(&mut state.window);
     // SAFETY: an entry that is replaced meanwhile stays readable until the program ends.
     match unsafe { maps::PROCESS_TABLES.get(state.process) } {
         Some(table) => {
@@ -192,7 +191,7 @@ pub fn on_walk(ctx: PerfEventContext) -> u32 {
     // The kernel passes on nothing but a pointer to the program's stack.
     let mut context = state;
     // SAFETY: the callback takes what it is given here, which lives as long as the program runs.
-    unsafe { bpf_loop(MAX_USER_FRAMES as u32, next_frame as *mut c_void, (&raw mut context).cast(), 0) };
+    unsafe { bpf_loop(ROUNDS as u32, next_frames as *mut c_void, (&raw mut context).cast(), 0) };
     // SAFETY: the element belongs to this CPU, and ticks on one CPU do not nest (bpf_prog_active).
     let state = unsafe { &mut *state };
     if reveal(&state.walk.defer) == defer::WANTED {
@@ -206,11 +205,15 @@ pub fn on_walk(ctx: PerfEventContext) -> u32 {
 
 /// A round of `on_walk`. Returns 1 to end the loop.
 #[inline(never)]
-extern "C" fn next_frame(_round: u64, context: *const *mut CpuState) -> u64 {
+extern "C" fn next_frames(_round: u64, context: *const *mut CpuState) -> u64 {
     // SAFETY: `on_walk` passes a pointer to its own pointer, and does not use the state meanwhile.
     let state = unsafe { &mut **context };
-    let goes_on = frame(state) && reveal(&state.walk.user_frames) < MAX_USER_FRAMES as u64;
-    u64::from(!goes_on)
+    for _ in 0..FRAMES_PER_ROUND {
+        if !frame(state) || reveal(&state.walk.user_frames) >= MAX_USER_FRAMES as u64 {
+            return 1;
+        }
+    }
+    0
 }
 
 /// What `on_walk` does, in the place of it on kernels that have no bpf_loop: as many steps as can be verified one after the
@@ -255,6 +258,7 @@ fn step_on(state: &mut CpuState) -> bool {
     // A return address is the end of a call, and belongs to the call: the function may end with it.
     let pc = registers.pc.wrapping_sub(reveal(&state.walk.is_return));
     let known = pool::find_mapping(state, pc);
+    memory::look_ahead(state, registers.sp);
     let taken = if !known {
         if reveal(&state.walk.mapping_count) != 0 {
             if Native::is_signal_return(registers.pc, &UserMemory) {
@@ -266,7 +270,7 @@ fn step_on(state: &mut CpuState) -> bool {
                 return false;
             }
         } else {
-            frame_pointer_step::<Native>(registers, &UserMemory)
+            frame_pointer_step::<Native>(registers, &Windowed(&state.window))
         }
     } else {
         let directory = reveal(&state.walk.directory);
@@ -280,7 +284,7 @@ fn step_on(state: &mut CpuState) -> bool {
                             at: reveal(&state.walk.registers_at),
                             known: reveal(&state.walk.interrupted) != 0,
                         };
-                        match step::<Native>(rule, registers, &file, &UserMemory) {
+                        match step::<Native>(rule, registers, &file, &Windowed(&state.window)) {
                             Step::NoRow if Native::is_signal_return(registers.pc, &UserMemory) => {
                                 Step::Interrupted
                             }
@@ -295,15 +299,15 @@ fn step_on(state: &mut CpuState) -> bool {
                             return false;
                         }
                         fall_back(state, Outcome::TableNotLoaded);
-                        frame_pointer_step::<Native>(registers, &UserMemory)
+                        frame_pointer_step::<Native>(registers, &Windowed(&state.window))
                     }
                     Found::Nothing => Step::NoRow,
                 }
             }
-            how::FRAME_POINTER => frame_pointer_step::<Native>(registers, &UserMemory),
+            how::FRAME_POINTER => frame_pointer_step::<Native>(registers, &Windowed(&state.window)),
             _ => {
                 fall_back(state, Outcome::NoTable);
-                frame_pointer_step::<Native>(registers, &UserMemory)
+                frame_pointer_step::<Native>(registers, &Windowed(&state.window))
             }
         }
     };

@@ -154,7 +154,8 @@ impl Names for Known {
 }
 
 fn profile(process: &Process, rows: &[CountedStack], stacks: &Stacks, names: &mut Known) -> Profile {
-    let span = Span { start_unix_ns: 1, duration_ns: 60_000_000_000, period_ns: 10_101_010 };
+    let span =
+        Span { start_unix_ns: 1, duration_ns: 60_000_000_000, period_ns: 10_101_010, ..Span::default() };
     let subject = Subject { process, pid: KEY.pid, host: "host" };
     let mut profile = build::build(span, subject, rows.iter().map(|row| (row, process)), stacks, names);
     build::comment(&mut profile, &[], &[0; OUTCOMES]);

@@ -161,5 +161,5 @@ fn process(path: &str) -> Result<Process, Box<dyn Error>> {
         area: Area::Object(Arc::clone(&object)),
     };
     let mappings = segments.into_iter().map(mapping).collect();
-    Ok(Process { name: String::new(), cgroup_id: 0, mappings, main: None, generation: 1 })
+    Ok(Process { mappings, generation: 1, ..Process::default() })
 }

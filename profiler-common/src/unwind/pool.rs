@@ -104,11 +104,21 @@ pub struct ProcessTable {
     pub count: u32,
     /// Which of the process's lists of mappings this is.
     pub generation: u32,
-    /// 1 where stacks that are copied out need not be copied whole, because the frames end far before the memory does:
-    /// stacks on a heap have no end that can be seen.
-    pub shallow: u32,
+    /// What else there is to know: [`process_flags`].
+    pub flags: u32,
     /// When the kernel side last asked for a refresh, nanoseconds of CLOCK_MONOTONIC.
     pub asked_ns: u64,
+}
+
+/// Bits of [`ProcessTable::flags`].
+pub mod process_flags {
+    /// Stacks that are copied out need not be copied whole, because the frames end far before the memory does: stacks on a
+    /// heap have no end that can be seen.
+    pub const SHALLOW: u32 = 1;
+    /// The process is not to be sampled.
+    pub const EXCLUDED: u32 = 2;
+    /// User space found the process by itself, before it was announced: it wants to hear of it still.
+    pub const UNANNOUNCED: u32 = 4;
 }
 
 const _: () = assert!(size_of::<MappingEntry>() == 4 * UNIT_BYTES);

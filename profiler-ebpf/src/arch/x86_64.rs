@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::pt_regs;
 use profiler_common::unwind::{GENERAL, Registers};
 
-use crate::walk::{hide, read_user};
+use crate::{memory::read_user, walk::hide};
 
 /// Bytes of the smallest page.
 pub const PAGE_BYTES: u64 = 4096;

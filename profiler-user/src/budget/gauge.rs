@@ -1,14 +1,18 @@
-//! How much memory is in use, by part.
+//! How much memory is in use.
 
 use std::{
     fs,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use super::Memory;
+use super::{
+    Memory,
+    parts::{Maps, Parts, Resident},
+};
+use crate::sys::own;
 
 /// Memory in use, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,13 +33,12 @@ impl Usage {
     }
 }
 
-/// Bytes of the BPF maps.
+/// What nobody but its owner knows the size of.
 #[derive(Debug, Default)]
-struct Maps {
-    /// All of them.
-    all: AtomicU64,
-    /// What the resident set has of them: maps that are read in place.
-    in_place: AtomicU64,
+struct Known {
+    maps: Mutex<Maps>,
+    names: AtomicU64,
+    kernel_names: AtomicU64,
 }
 
 /// Reads how much memory is in use, and holds it against the budget. Clones share what they know.
@@ -43,22 +46,29 @@ struct Maps {
 pub struct Gauge {
     memory: Memory,
     page_bytes: u64,
-    maps: Arc<Maps>,
+    known: Arc<Known>,
 }
 
 impl Gauge {
     /// A gauge for this budget.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
-        // SAFETY: numbers only.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        Self { memory, page_bytes: u64::try_from(page).unwrap_or(4096), maps: Arc::default() }
+        Self { memory, page_bytes: own::page_bytes(), known: Arc::default() }
     }
 
-    /// Says how large the BPF maps are: `all` bytes, of which `in_place` are mapped into this process.
-    pub fn set_maps(&self, all: u64, in_place: u64) {
-        self.maps.all.store(all, Ordering::Relaxed);
-        self.maps.in_place.store(in_place, Ordering::Relaxed);
+    /// Says how large the BPF maps are that there are now.
+    pub fn set_maps(&self, maps: Maps) {
+        *self.known.maps.lock().unwrap_or_else(PoisonError::into_inner) = maps;
+    }
+
+    /// Says how much memory names by address take now, and those of the kernel, bytes.
+    pub fn set_names(&self, names: u64, kernel_names: u64) {
+        self.known.names.store(names, Ordering::Relaxed);
+        self.known.kernel_names.store(kernel_names, Ordering::Relaxed);
+    }
+
+    fn maps(&self) -> Maps {
+        *self.known.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is in use now; nothing where /proc is not there.
@@ -66,11 +76,35 @@ impl Gauge {
     pub fn usage(&self) -> Usage {
         let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
         let (resident, shared) = resident_and_shared(&statm);
-        let in_place = self.maps.in_place.load(Ordering::Relaxed);
+        let maps = self.maps();
         Usage {
             heap: resident.saturating_sub(shared) * self.page_bytes,
-            files: (shared * self.page_bytes).saturating_sub(in_place),
-            maps: self.maps.all.load(Ordering::Relaxed),
+            files: (shared * self.page_bytes).saturating_sub(maps.in_place),
+            maps: maps.total(),
+        }
+    }
+
+    /// What is in use now, by part. It takes a millisecond and more where much is resident: ask once a window.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let Resident { anonymous, program, files, events, maps: _ } =
+            Resident::of(&fs::read_to_string("/proc/self/smaps").unwrap_or_default());
+        let Maps { tables, stacks, counts, messages, others, in_place: _ } = self.maps();
+        // Owners estimate; they do not know what the allocator makes of it.
+        let names = self.known.names.load(Ordering::Relaxed).min(anonymous);
+        let kernel_names = self.known.kernel_names.load(Ordering::Relaxed).min(anonymous - names);
+        Parts {
+            names,
+            kernel_names,
+            other_heap: anonymous - names - kernel_names,
+            program,
+            files,
+            events,
+            tables,
+            stacks,
+            counts,
+            messages,
+            other_maps: others,
         }
     }
 
@@ -117,9 +151,25 @@ mod tests {
         let taken = vec![1_u8; 64 << 20];
         let after = gauge.usage();
         assert!(after.heap > before.heap + (48 << 20), "{before:?} {after:?} {}", taken[taken.len() / 2]);
-        gauge.set_maps(10 << 20, 0);
+        gauge.set_maps(Maps { tables: 10 << 20, ..Maps::default() });
         assert_eq!(gauge.usage().maps, 10 << 20);
+        gauge.set_names(4 << 20, 2 << 20);
+        // One after the other, for this process runs other tests, too.
+        let (parts, usage) = (gauge.parts(), gauge.usage());
+        assert_eq!([parts.names, parts.kernel_names, parts.tables], [4 << 20, 2 << 20, 10 << 20]);
+        assert!(parts.other_heap > 48 << 20 && parts.program > 0, "{parts:?} {}", taken[taken.len() / 3]);
+        assert!(parts.total().abs_diff(usage.total()) < 16 << 20, "{parts:?} {usage:?}");
         assert!(gauge.room() < 1 << 40);
         assert_eq!(Gauge::new(Memory { bytes: 1 << 20 }).room(), 0);
+    }
+
+    #[test]
+    fn owners_who_estimate_too_much_do_not_make_more_of_it() {
+        let gauge = Gauge::new(Memory { bytes: 1 << 40 });
+        let before = gauge.parts().total();
+        gauge.set_names(1 << 50, 1 << 50);
+        let parts = gauge.parts();
+        assert_eq!((parts.kernel_names, parts.other_heap), (0, 0));
+        assert!(parts.total() < before + (1 << 30));
     }
 }

@@ -6,9 +6,11 @@
 
 mod gauge;
 mod pace;
+mod parts;
 
 pub use gauge::{Gauge, Usage};
 pub use pace::Pace;
+pub use parts::{Maps, Parts};
 
 /// Least memory that the profiler works with, bytes.
 pub const LEAST: u64 = 48 << 20;
@@ -47,7 +49,8 @@ impl Memory {
         Shares {
             // Room for the code that a host really runs, at four bytes a row; libLLVM, the largest library of a
             // distribution, has 5 MiB of rows if all of its code runs.
-            pool: (self.bytes / 6).min(24 << 20),
+            // The kernel gives an array all of its memory at once, used or not.
+            pool: (self.bytes / 8).clamp(8 << 20, 24 << 20),
             // Messages hold stacks of up to 1 MiB, and come as fast as ticks while deep programs begin. Who reads them may
             // not run for some milliseconds. The ring is mapped twice in a row to be read without a seam.
             messages: (1 << (self.bytes / 32).max(1).ilog2()).clamp(2 << 20, 8 << 20),

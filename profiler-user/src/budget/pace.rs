@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sys::own;
+
 /// Longest that is waited at once: the end of a recording is not missed by more.
 const LONGEST: Duration = Duration::from_millis(500);
 /// CPU time that may be used ahead, as a time at the cap: a burst after a pause is no excess.
@@ -20,7 +22,7 @@ impl Pace {
     /// A cap in CPUs: 0.5 is half of one.
     #[must_use]
     pub fn new(cap: Option<f64>) -> Self {
-        Self { cap, began: Instant::now(), cpu_at_begin: process_cpu() }
+        Self { cap, began: Instant::now(), cpu_at_begin: own::cpu() }
     }
 
     /// Waits until the process is within its cap. Call it between pieces of work.
@@ -29,7 +31,7 @@ impl Pace {
             return;
         };
         loop {
-            let (elapsed, used) = (self.began.elapsed(), process_cpu().saturating_sub(self.cpu_at_begin));
+            let (elapsed, used) = (self.began.elapsed(), own::cpu().saturating_sub(self.cpu_at_begin));
             let Some(wait) = wait(cap, elapsed, used) else {
                 if elapsed > AHEAD {
                     self.forget(cap, elapsed, used);
@@ -44,7 +46,7 @@ impl Pace {
     fn forget(&mut self, cap: f64, elapsed: Duration, used: Duration) {
         let spare = elapsed.mul_f64(cap).saturating_sub(used).min(AHEAD.mul_f64(cap));
         self.began = Instant::now();
-        self.cpu_at_begin = process_cpu();
+        self.cpu_at_begin = own::cpu();
         // Credit is time that has passed already.
         self.began = self.began.checked_sub(spare.div_f64(cap)).unwrap_or(self.began);
     }
@@ -54,15 +56,6 @@ impl Pace {
 fn wait(cap: f64, elapsed: Duration, used: Duration) -> Option<Duration> {
     let due = used.div_f64(cap);
     due.checked_sub(elapsed).filter(|wait| !wait.is_zero())
-}
-
-/// CPU time of the process, all threads together.
-fn process_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the struct is writable; the clock exists on every kernel.
-    let _ = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds)
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let offset = |field: &'static str, error: &'static str| {
         btf.member_offset(task, field).map(|bits| bits / 8).ok_or(Error::BtfField(error))
     };
+    let mm = btf.find_struct("mm_struct");
+    let memory = |field| mm.and_then(|mm| btf.member_offset(mm, field)).map(|bits| bits / 8);
     Ok(TaskLayout {
         tgid: offset("tgid", "task_struct.tgid")?,
         pid: offset("pid", "task_struct.pid")?,
@@ -33,10 +35,13 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
         sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
         thread_pointer: btf.path_offset(task, THREAD_POINTER).map_or(0, |bits| bits / 8),
-        start_stack: btf
-            .find_struct("mm_struct")
-            .and_then(|mm| btf.member_offset(mm, "start_stack"))
-            .map_or(0, |bits| bits / 8),
+        start_stack: memory("start_stack").unwrap_or(0),
+        arg_start: memory("arg_start")
+            .filter(|start| {
+                let follows = |(field, place)| memory(field) == Some(start + place);
+                [("arg_end", 8), ("env_start", 16), ("env_end", 24)].into_iter().all(follows)
+            })
+            .unwrap_or(0),
         user_registers: 0,
     })
 }
@@ -179,7 +184,10 @@ mod tests {
         offsets.sort_unstable();
         assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{layout:?}");
         assert_eq!(layout.tgid, layout.pid + 4);
-        assert!(layout.thread_pointer > layout.tgid && layout.start_stack > 0, "{layout:?}");
+        assert!(
+            layout.thread_pointer > layout.tgid && layout.start_stack > 0 && layout.arg_start > 0,
+            "{layout:?}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use profiler_common::{
     stack::{Block, CHUNK_WORDS, Header, MAX_WORDS, StackRef},
 };
 
-use super::{CountedStack, Error, Options, Sizes, Stacks, Window, load};
+use super::{CountedStack, Error, Options, Sizes, Stacks, Window, load, sideband::boottime_ns};
 use crate::sys::{
     map::{BatchCursor, Map, Update},
     membarrier::wait_for_running_programs,
@@ -39,6 +39,7 @@ pub(super) struct Drain {
     epoch: u64,
     started: Instant,
     started_unix: SystemTime,
+    started_boottime_ns: u64,
     /// What the counters of both banks stood at when they were last read.
     counted: [[u64; OUTCOMES]; 2],
     messages_lost: u64,
@@ -64,6 +65,7 @@ impl Drain {
             epoch: 0,
             started: Instant::now(),
             started_unix: SystemTime::now(),
+            started_boottime_ns: boottime_ns(),
             counted: [[0; OUTCOMES]; 2],
             messages_lost: 0,
             process_lost: HashMap::new(),
@@ -74,6 +76,7 @@ impl Drain {
     pub(super) fn begin(&mut self) {
         self.started = Instant::now();
         self.started_unix = SystemTime::now();
+        self.started_boottime_ns = boottime_ns();
     }
 
     /// How long the window has lasted, and how full its bank is; 1 is all.
@@ -115,6 +118,7 @@ impl Drain {
             .and_then(|map| map.update(&0_u32.to_ne_bytes(), &self.epoch.to_ne_bytes(), Update::Any))
             .map_err(Error::system("swapping the banks"))?;
         let duration = self.started.elapsed();
+        let started_boottime_ns = self.started_boottime_ns;
         let start_unix_ns = self.started_unix.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.begin();
         wait_for_running_programs();
@@ -123,6 +127,8 @@ impl Drain {
             epoch: self.epoch - 1,
             start_unix_ns: u64::try_from(start_unix_ns.as_nanos()).unwrap_or(u64::MAX),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            // What began after one window ended belongs to the next.
+            boottime_ns: [started_boottime_ns, self.started_boottime_ns],
             period_ns: self.period_ns,
             ..Window::default()
         };

@@ -45,6 +45,12 @@ pub enum Error {
         "the user registers of a thread were not found on its kernel stack: this kernel is not supported, please report it with the output of `uname -r`"
     )]
     NoUserRegisters,
+    /// The kernel has a defect that a recording would run into.
+    #[error(
+        "on this kernel a tick that reads user memory can freeze the machine, for it waits for a lock that the interrupted code \
+         may hold: run one with \"mm: Fix copy_from_user_nofault()\", which Linux 6.1.36, 6.3.10, 6.4 and later have"
+    )]
+    MayFreeze,
     /// A perf event could not be opened for another reason than privilege.
     #[error(
         "no cpu-clock event can be opened on CPU {cpu} ({source}): perf events may be compiled out or limited by kernel.perf_event_max_sample_rate; `profiler doctor` shows more"

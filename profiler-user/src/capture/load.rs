@@ -17,12 +17,14 @@ use profiler_common::{
 use tokio::sync::mpsc;
 
 use super::{
-    Capture, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
+    Capture, Cutter, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
     error::is_permission, fill, measure, programs, tables::KernelTables, thread,
 };
 use crate::{
+    budget::Maps,
     sys::{
         self,
+        kernel_code::UserReads,
         shared::{Access, SharedArray},
     },
     unwind::Tables,
@@ -66,7 +68,10 @@ impl Session {
         // what it has to know of the kernel's structures it is told, and so it goes before there is anything else. Another
         // thread finds out meanwhile what there is to be told.
         let (layout, mut loader) = std::thread::scope(|scope| {
-            let layout = scope.spawn(btf::task_layout);
+            let layout = scope.spawn(|| {
+                let layout = btf::task_layout();
+                refuse_to_freeze().and(layout)
+            });
             let mut loader = EbpfLoader::new();
             loader.btf(None);
             let panicked = |_| Error::System {
@@ -105,11 +110,11 @@ impl Session {
         self.own_exec_id
     }
 
-    /// Bytes of the maps, as the kernel accounts for them: of all, and of those that this process's resident set shows, because
+    /// Bytes of the maps, as the kernel accounts for them, and how much this process's resident set shows of them, because
     /// they are read in place. Ask before anything is taken.
     #[must_use]
-    pub fn map_bytes(&self) -> (u64, u64) {
-        let (mut all, mut in_place) = (0, 0);
+    pub fn map_bytes(&self) -> Maps {
+        let mut maps = Maps::default();
         for (name, map) in self.ebpf.maps() {
             let (Map::Array(data)
             | Map::HashMap(data)
@@ -121,15 +126,22 @@ impl Session {
                 continue;
             };
             let bytes = sys::map::accounted_bytes(data.fd().as_fd());
-            all += bytes;
-            in_place += match name {
+            let part = match name {
+                "POOL" | "RULES" | "PROCESS_TABLES" => &mut maps.tables,
+                "ARENA" | "STACKS_0" | "STACKS_1" => &mut maps.stacks,
+                "COUNTS_0" | "COUNTS_1" => &mut maps.counts,
+                "MESSAGES" => &mut maps.messages,
+                _ => &mut maps.others,
+            };
+            *part += bytes;
+            maps.in_place += match name {
                 "POOL" | "RULES" | "ARENA" => bytes,
                 // Its data are mapped twice in a row (ringbuf_map_alloc, kernel/bpf/ringbuf.c).
                 "MESSAGES" => 2 * bytes,
                 _ => 0,
             };
         }
-        (all, in_place)
+        maps
     }
 
     /// Takes the stream of what the program tells and asks at once, to be read by [`Message`](super::Message).
@@ -152,10 +164,11 @@ impl Session {
         };
         let bytes = self.sizes.pool_bytes();
         let (pool, rules) = (shared("POOL", bytes)?, shared("RULES", MAX_RULES * size_of::<Rule>())?);
-        let processes = map_fd(&self.ebpf, "PROCESS_TABLES")?
-            .try_clone_to_owned()
-            .map_err(Error::system("duplicating a descriptor"))?;
-        Ok(Tables::new(pool, bytes, rules, KernelTables::new(processes)))
+        let owned = |name: &str| {
+            map_fd(&self.ebpf, name)?.try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))
+        };
+        let kernel = KernelTables::new(owned("PROCESS_TABLES")?, owned("PROCESSES")?);
+        Ok(Tables::new(pool, bytes, rules, kernel))
     }
 
     /// Starts the stream of what happens to processes beside the samples. Take it before [`Session::start`].
@@ -192,7 +205,7 @@ impl Session {
     ///
     /// # Errors
     /// When a perf event cannot be opened or a map not be read.
-    pub fn start(mut self, windows: mpsc::Sender<Window>) -> Result<Capture, Error> {
+    pub fn start(mut self, windows: mpsc::Sender<Window>) -> Result<(Capture, Cutter), Error> {
         if self.options.follow_children {
             attach(&mut self.ebpf, "on_fork", "sched_process_fork")?;
             attach(&mut self.ebpf, "on_free", "sched_process_free")?;
@@ -203,7 +216,22 @@ impl Session {
         let fd = fd.as_fd().try_clone_to_owned().map_err(Error::system("duplicating a descriptor"))?;
         let clocks = Clocks::open(fd, self.options.frequency_hz)?;
         let first_look = fill::first_look(&self.sizes, &self.options);
-        thread::start(self.ebpf, clocks, drain, self.options.window, first_look, windows)
+        let (bells, cutter) = thread::Bells::new()?;
+        let capture =
+            thread::start(self.ebpf, clocks, drain, self.options.window, first_look, bells, windows)?;
+        Ok((capture, cutter))
+    }
+}
+
+/// Where this cannot be found out, for want of privilege, the one for BPF will be missing, too.
+fn refuse_to_freeze() -> Result<(), Error> {
+    match sys::kernel_code::user_reads() {
+        UserReads::MayFreeze => Err(Error::MayFreeze),
+        UserReads::Safe => Ok(()),
+        UserReads::Unknown => {
+            tracing::debug!("whether reading user memory can freeze this kernel cannot be seen");
+            Ok(())
+        }
     }
 }
 
@@ -275,13 +303,14 @@ fn load_object<'a>(
         .override_global("TASK_SAS_SS_SIZE", &layout.sas_ss_size, true)
         .override_global("TASK_THREAD_POINTER", &layout.thread_pointer, true)
         .override_global("MM_START_STACK", &layout.start_stack, true)
+        .override_global("MM_ARG_START", &layout.arg_start, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
 }
 
 /// Before 5.11 the kernel charges map memory to this limit; later it is not looked at, so a failure is none.
 fn raise_memlock() {
-    if let Err(error) = sys::limits::set_memlock(sys::limits::Limit::UNLIMITED) {
+    if let Err(error) = sys::limits::raise_memlock() {
         tracing::debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
 }
@@ -328,7 +357,12 @@ pub(super) fn program_error(name: &str, error: ProgramError) -> Error {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::info!("verifier's log of {name}:\n{verifier_log}");
-            from_io(name, io_error)
+            // The verifier says EACCES of a program that it does not believe to be safe, and then why. Who lacks privilege is
+            // sent away before it begins.
+            if verifier_log.to_string().trim().is_empty() || io_error.raw_os_error() == Some(libc::EPERM) {
+                return from_io(name, io_error);
+            }
+            Error::Load { program: name.to_owned(), source: io_error }
         }
         ProgramError::SyscallError(error) => from_io(name, error.io_error),
         other => Error::Object(other.to_string()),

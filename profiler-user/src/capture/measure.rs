@@ -1,36 +1,11 @@
 //! Runs the BPF program that finds a thread's user registers on its kernel stack.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::os::fd::AsFd;
 
 use aya::{Ebpf, maps::Array, programs::RawTracePoint};
 
 use super::{Error, load};
-
-/// BPF_PROG_TEST_RUN (enum bpf_cmd).
-const TEST_RUN: libc::c_long = 10;
-
-/// The part of union bpf_attr that BPF_PROG_TEST_RUN reads (uapi/linux/bpf.h, 5.10).
-#[repr(C)]
-#[derive(Default)]
-struct TestRun {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-}
+use crate::sys::bpf;
 
 /// What was found out about the running kernel and this process.
 pub(super) struct Measured {
@@ -44,21 +19,10 @@ pub(super) struct Measured {
 pub(super) fn run(ebpf: &mut Ebpf) -> Result<Measured, Error> {
     let program: &mut RawTracePoint = load::program(ebpf, "measure")?;
     program.load().map_err(|error| load::program_error("measure", error))?;
-    let fd = program.fd().map_err(|error| load::program_error("measure", error))?.as_fd().as_raw_fd();
-    // The program looks for registers that hold the address of this very struct, which must not move from here on.
-    let mut attr = Box::new(TestRun { prog_fd: fd.cast_unsigned(), ..TestRun::default() });
-    let arguments = [std::ptr::from_ref(&*attr) as u64; 12];
-    attr.ctx_in = arguments.as_ptr() as u64;
-    attr.ctx_size_in = size_of_val(&arguments) as u32;
-    // SAFETY: the struct has the kernel's layout and outlives the call; `ctx_in` points to `ctx_size_in` readable bytes,
-    // and no output buffer is named.
-    let ret = unsafe {
-        libc::syscall(libc::SYS_bpf, TEST_RUN, std::ptr::from_mut(&mut *attr), size_of::<TestRun>())
-    };
-    if ret < 0 {
-        let source = io::Error::last_os_error();
-        return Err(Error::System { what: "running a BPF program once to find the user registers", source });
-    }
+    let fd = program.fd().map_err(|error| load::program_error("measure", error))?;
+    // The program looks for registers that hold the address of what is passed to bpf(2).
+    bpf::run_once(fd.as_fd(), |address| [address; 12])
+        .map_err(Error::system("running a BPF program once to find the user registers"))?;
     let map = ebpf.map("MEASURED").ok_or_else(|| Error::Object("the map MEASURED is missing".to_owned()))?;
     let measured: Array<_, u64> = map.try_into().map_err(load::map_error)?;
     let get = |index: u32| measured.get(&index, 0).map_err(load::map_error);

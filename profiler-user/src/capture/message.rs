@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use profiler_common::{
     layout::{
-        DEFERRED_PAGE_BYTES, DEFERRED_PAGES, DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES, Name,
-        PageWanted, ProcessInfo, ProcessKey, Stacks, UnknownPc,
+        Announcement, DEFERRED_PAGE_BYTES, DEFERRED_PAGES, DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES,
+        Name, PageWanted, ProcessInfo, ProcessKey, STRINGS_BYTES, Stacks, UnknownPc,
     },
     unwind::General,
 };
@@ -13,14 +13,23 @@ use profiler_common::{
 /// One message; they are told apart by their length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A process was sampled that was not known before.
-    FirstSight(FirstSight),
+    /// A process was sampled that was not known before. With what it was started with, where that is known.
+    FirstSight(FirstSight, Option<Strings>),
     /// A process ran code outside of its known mappings.
     UnknownPc(UnknownPc),
     /// A sample needed rows that are not loaded.
     PageWanted(PageWanted),
     /// A sample is to be walked in user space.
     Deferred(Box<DeferredSample>),
+}
+
+/// What a process was started with, each string followed by a zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    /// As /proc/PID/cmdline has them.
+    pub arguments: Vec<u8>,
+    /// As /proc/PID/environ has it.
+    pub environment: Vec<u8>,
 }
 
 /// A [`Deferred`] with what is valid of it.
@@ -75,10 +84,9 @@ impl Message {
         Some(match bytes.len() {
             8 => Self::PageWanted(PageWanted { directory: short(0)?, page: short(4)? }),
             24 => Self::UnknownPc(UnknownPc { process: process()?, pc: long(16)? }),
-            48 => {
-                let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
-                let info = ProcessInfo { name, cgroup_id: long(32)?, lost: long(40)? };
-                Self::FirstSight(FirstSight { process: process()?, info })
+            48 => Self::FirstSight(first_sight(bytes, process()?)?, None),
+            length if STRINGS_BYTES.iter().any(|strings| length == STRINGS_AT + strings) => {
+                Self::FirstSight(first_sight(bytes, process()?)?, Some(strings(bytes)?))
             }
             length if DEFERRED_STACKS.iter().any(|stack| length == STACK_AT + stack) => {
                 Self::Deferred(Box::new(deferred(bytes, process()?)?))
@@ -86,6 +94,29 @@ impl Message {
             _ => return None,
         })
     }
+}
+
+fn first_sight(bytes: &[u8], process: ProcessKey) -> Option<FirstSight> {
+    let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
+    Some(FirstSight { process, info: ProcessInfo { name, cgroup_id: word(32)?, lost: word(40)? } })
+}
+
+/// Where the strings lie in an [`Announcement`], however long it is.
+const STRINGS_AT: usize = offset_of!(Announcement<8>, strings);
+
+fn strings(bytes: &[u8]) -> Option<Strings> {
+    let place = |at: usize| {
+        let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_ne_bytes(bytes)).ok()
+    };
+    let strings = bytes.get(STRINGS_AT..)?;
+    let environment = place(offset_of!(Announcement<8>, environment))?
+        ..place(offset_of!(Announcement<8>, environment_end))?;
+    Some(Strings {
+        arguments: strings.get(..place(offset_of!(Announcement<8>, arguments_end))?)?.to_vec(),
+        environment: strings.get(environment)?.to_vec(),
+    })
 }
 
 const PAGE: usize = DEFERRED_PAGE_BYTES as usize;
@@ -176,9 +207,22 @@ mod tests {
         bytes.extend_from_slice(&9_u64.to_ne_bytes());
         bytes.extend_from_slice(&0_u64.to_ne_bytes());
         let info = ProcessInfo { name: *b"postgres\0\0\0\0\0\0\0\0", cgroup_id: 9, lost: 0 };
-        let expected = Message::FirstSight(FirstSight { process: KEY, info });
-        assert_eq!(Message::parse(&bytes), Some(expected));
+        let sight = FirstSight { process: KEY, info };
+        assert_eq!(Message::parse(&bytes), Some(Message::FirstSight(sight, None)));
         assert_eq!(Message::parse(&bytes[1..]), None);
+        // With strings: where they end and begin, and nothing.
+        for place in [5_u32, 5, 13, 0] {
+            bytes.extend_from_slice(&place.to_ne_bytes());
+        }
+        bytes.extend_from_slice(b"a\0-b\0A=1\0B=2\0 what was in memory");
+        for size in STRINGS_BYTES {
+            bytes.resize(STRINGS_AT + size, b'x');
+            let strings = Strings { arguments: b"a\0-b\0".to_vec(), environment: b"A=1\0B=2\0".to_vec() };
+            assert_eq!(Message::parse(&bytes), Some(Message::FirstSight(sight, Some(strings))));
+        }
+        // Places that the kernel side does not write.
+        bytes[offset_of!(Announcement<8>, environment_end) + 3] = 1;
+        assert_eq!(Message::parse(&bytes), None);
     }
 
     #[test]

@@ -22,9 +22,9 @@ mod window;
 
 pub use error::Error;
 pub use load::{Session, check_load};
-pub use message::{DeferredSample, Message, StackPart};
+pub use message::{DeferredSample, Message, StackPart, Strings};
 pub use sideband::Sideband;
 pub use sizes::{Options, Sizes};
 pub use tables::KernelTables;
-pub use thread::Capture;
+pub use thread::{Capture, Cutter};
 pub use window::{CountedStack, Stacks, Window};

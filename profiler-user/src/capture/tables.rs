@@ -15,15 +15,16 @@ use crate::{
     unwind::Kernel,
 };
 
-/// The map PROCESS_TABLES.
+/// The map PROCESS_TABLES, and PROCESSES, which has those that were announced.
 #[derive(Debug)]
 pub struct KernelTables {
     processes: OwnedFd,
+    announced: OwnedFd,
 }
 
 impl KernelTables {
-    pub(super) fn new(processes: OwnedFd) -> Self {
-        Self { processes }
+    pub(super) fn new(processes: OwnedFd, announced: OwnedFd) -> Self {
+        Self { processes, announced }
     }
 }
 
@@ -33,16 +34,18 @@ impl Kernel for KernelTables {
         value[..4].copy_from_slice(&table.mappings.to_ne_bytes());
         value[4..8].copy_from_slice(&table.count.to_ne_bytes());
         value[8..12].copy_from_slice(&table.generation.to_ne_bytes());
-        value[12..16].copy_from_slice(&table.shallow.to_ne_bytes());
+        value[12..16].copy_from_slice(&table.flags.to_ne_bytes());
         value[16..].copy_from_slice(&table.asked_ns.to_ne_bytes());
         Map::new(self.processes.as_fd())?.update(&key_bytes(key), &value, Update::Any)
     }
 
     fn remove_process(&mut self, key: &ProcessKey) {
-        // It is not there where it never found room.
-        let removed = Map::new(self.processes.as_fd()).and_then(|map| map.delete(&key_bytes(key)));
-        if let Err(error) = removed {
-            tracing::debug!("process {} stays in the kernel's map: {error}", key.pid);
+        // It is not there where it never found room. Should it run again, it is announced again.
+        for map in [&self.processes, &self.announced] {
+            let removed = Map::new(map.as_fd()).and_then(|map| map.delete(&key_bytes(key)));
+            if let Err(error) = removed {
+                tracing::debug!("process {} stays in the kernel's map: {error}", key.pid);
+            }
         }
     }
 

@@ -32,6 +32,11 @@ pub struct Window {
     pub start_unix_ns: u64,
     /// Length, nanoseconds.
     pub duration_ns: u64,
+    /// Start and end, nanoseconds since boot (CLOCK_BOOTTIME): no step of the wall clock moves them.
+    pub boottime_ns: [u64; 2],
+    /// Ended before its time, because somebody wants what is counted from then on by itself: see
+    /// [`Cutter`](super::Cutter).
+    pub cut: bool,
     /// Nanoseconds between two ticks of one CPU.
     pub period_ns: u64,
     /// The counted stacks.

@@ -7,18 +7,22 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use profiler_common::layout::{NO_EXEC_ID, Selected};
 use tokio::sync::mpsc;
 
-use super::{Failure, units};
+use super::Failure;
 use crate::{
     budget::{self, Gauge, Memory, Pace},
-    capture::{Capture, Options, Session},
+    capture::{Capture, Cutter, Options, Session},
     pipeline::{Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
+    process::{Apis, Methods, Rule, Rules, start_ns},
+    profile::labels::LabelFilter,
     sys::{
         limits,
         priority::{self, Urgency},
     },
+    units,
     unwind::{FolderError, Store},
 };
 
@@ -26,7 +30,7 @@ use crate::{
 const DEFAULT_CACHE: &str = "/var/cache/profiler/unwind";
 
 /// Options of the capture.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, PartialEq)]
 pub(super) struct CaptureArgs {
     /// Distinct stacks that a window has room for [default: as many as there are ticks in it].
     #[arg(long, value_name = "STACKS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
@@ -34,13 +38,13 @@ pub(super) struct CaptureArgs {
     /// Combinations of process, thread and stack that a window has room for [default: as many as ticks].
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
     max_counts: Option<u32>,
-    /// Memory that the profiler may use, its BPF maps included; at least 48MiB [default: 128MiB for agent, 512MiB for record].
+    /// Memory that the profiler may use, its BPF maps included; at least 48MiB [default: 128MiB for agent, 512MiB for record and live].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<Memory>,
     /// CPUs that the profiler may use, such as 0.1 or 10%; what it has left to name then waits.
     #[arg(long, value_name = "CPUS", value_parser = cpus)]
     max_cpu: Option<f64>,
-    /// Memory for unwind tables, shared by all processes [default: a sixth of --memory].
+    /// Memory for unwind tables, shared by all processes [default: an eighth of --memory, 8 to 24 MiB].
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     unwind_memory: Option<u64>,
     /// Where unwind tables are kept for the next run [default: /var/cache/profiler/unwind].
@@ -49,6 +53,28 @@ pub(super) struct CaptureArgs {
     /// Most that is kept there; 0 for no cache.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
     unwind_cache_size: u64,
+    /// Sample only processes with these labels, such as service=~^shop; of several options one is enough.
+    #[arg(long, value_name = "WHERE", value_parser = selection)]
+    include: Vec<String>,
+    /// Leave out processes with these labels.
+    #[arg(long, value_name = "WHERE", value_parser = selection)]
+    exclude: Vec<String>,
+    /// Change labels, as Prometheus's relabel_config does: a TOML table in one line; several are applied in turn. See
+    /// docs/operations.md.
+    #[arg(long, value_name = "TABLE")]
+    rule: Vec<Rule>,
+    /// Ask the Docker Engine (or Podman) at this socket for names of containers, such as /run/docker.sock.
+    #[arg(long, value_name = "SOCKET")]
+    docker: Option<PathBuf>,
+    /// Ask the kubelet there for names of pods and containers, such as https://127.0.0.1:10250.
+    #[arg(long, value_name = "URL")]
+    kubelet: Option<reqwest::Url>,
+    /// A file with the token that it wants.
+    #[arg(long, value_name = "FILE")]
+    kubelet_token_file: Option<PathBuf>,
+    /// The authority that signed its certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    kubelet_ca: Option<PathBuf>,
     /// Keep only these bits of a stack's hash, to force collisions in tests.
     #[arg(long, hide = true, value_parser = hexadecimal)]
     hash_mask: Option<u64>,
@@ -78,6 +104,11 @@ fn cpus(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses `--include`.
+fn selection(text: &str) -> Result<String, String> {
+    text.parse::<LabelFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|error| error.to_string())
 }
@@ -105,6 +136,16 @@ impl CaptureArgs {
 }
 
 impl CaptureArgs {
+    /// Who is asked for names of containers.
+    fn apis(&self) -> Apis {
+        Apis {
+            docker: self.docker.clone(),
+            kubelet: self.kubelet.clone(),
+            kubelet_token: self.kubelet_token_file.clone(),
+            kubelet_ca: self.kubelet_ca.clone(),
+        }
+    }
+
     /// The budget.
     fn memory(&self, patience: Patience) -> Memory {
         self.memory.unwrap_or(Memory {
@@ -118,8 +159,7 @@ impl CaptureArgs {
     /// What tells how much of the budget is used, for a capture that has just been loaded.
     pub(super) fn gauge(&self, session: &Session, patience: Patience) -> Gauge {
         let gauge = Gauge::new(self.memory(patience));
-        let (all, in_place) = session.map_bytes();
-        gauge.set_maps(all, in_place);
+        gauge.set_maps(session.map_bytes());
         gauge
     }
 
@@ -164,15 +204,17 @@ pub(super) struct Running<S> {
 }
 
 impl<S: Sink> Running<S> {
-    /// Starts everything. Must be called within a tokio runtime.
+    /// Starts everything, and gives what can end windows early. Must be called within a tokio runtime.
     pub(super) fn start(
         mut session: Session,
         args: &CaptureArgs,
         gauge: Gauge,
         patience: Patience,
         sink: S,
-    ) -> Result<Self, Failure> {
-        let start = || -> anyhow::Result<Self> {
+    ) -> Result<(Self, Cutter), Failure> {
+        let start = || -> anyhow::Result<(Self, Cutter)> {
+            let rules = Rules::new(&args.rule, &args.include, &args.exclude)?;
+            let methods = Methods::new(rules, &args.apis()).context("containers cannot be asked for")?;
             let messages = session.take_messages()?;
             let mut tables = session.tables()?;
             if let Some(cache) = args.cache() {
@@ -193,9 +235,10 @@ impl<S: Sink> Running<S> {
                 .context("cannot start the naming thread")?;
             let collector =
                 Collector::new(messages, sideband, queue, log, windows, job_sender, naming.urgency())
-                    .context("cannot watch the ring buffers")?;
-            let capture = session.start(window_sender)?;
-            Ok(Self { capture, collector, tables, naming })
+                    .context("cannot watch the ring buffers")?
+                    .with(methods);
+            let (capture, cutter) = session.start(window_sender)?;
+            Ok((Self { capture, collector, tables, naming }, cutter))
         };
         start().map_err(Failure::CannotStart)
     }
@@ -211,6 +254,18 @@ impl<S: Sink> Running<S> {
         };
         end.await.map_err(Failure::WhileRunning)
     }
+}
+
+/// Selects a process that runs already.
+pub(super) fn select_running(session: &Session, pid: u32) -> Result<(), Failure> {
+    let start = start_ns(pid).ok_or_else(|| no_process(pid))?;
+    let selected = Selected { start_ns: start, skip_exec_id: NO_EXEC_ID, with_children: 0 };
+    session.select(pid, selected).map_err(|error| Failure::CannotStart(error.into()))
+}
+
+/// Why a process cannot be selected.
+pub(super) fn no_process(pid: u32) -> Failure {
+    Failure::CannotStart(anyhow!("there is no process {pid}: `ps -e` lists those that run"))
 }
 
 /// A runtime on this thread alone.
@@ -240,15 +295,51 @@ pub(super) fn about(frequency_hz: u32, window: Duration) -> Vec<String> {
     vec![
         format!("profiler {}", env!("CARGO_PKG_VERSION")),
         format!("host={}", host_name()),
-        format!("kernel={}", read_trimmed("/proc/sys/kernel/osrelease")),
+        format!("kernel={}", kernel()),
+        format!("cpu={}", cpu_model()),
         format!("frequency={frequency_hz}Hz"),
         format!("window={}s", window.as_secs_f64()),
     ]
 }
 
+/// What does not change on a host from one profile to the next, and may be why it differs from others.
+pub(super) fn host_labels() -> Vec<(String, String)> {
+    let labels = [("kernel", kernel()), ("cpu_model", cpu_model())];
+    labels
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn kernel() -> String {
+    read_trimmed("/proc/sys/kernel/osrelease")
+}
+
+/// What the first CPU says that it is (x86: `model name`; arm64 has no names, but numbers of implementer and part).
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let arm = || Some(format!("{} {}", value("CPU implementer")?, value("CPU part")?));
+    value("model name").or_else(arm).unwrap_or_default()
+}
+
 /// The host's name; empty where it cannot be read.
 pub(super) fn host_name() -> String {
     read_trimmed("/proc/sys/kernel/hostname")
+}
+
+/// What no other host has, nor this one later on: its name, and the number it was given when it was installed.
+pub(super) fn this_host() -> String {
+    format!("{} {}", host_name(), read_trimmed("/etc/machine-id"))
+}
+
+/// What no other host has, nor this one after it was started again.
+pub(super) fn this_boot() -> String {
+    format!("{} {}", host_name(), read_trimmed("/proc/sys/kernel/random/boot_id"))
 }
 
 fn read_trimmed(path: &str) -> String {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
-use super::reading::{no_report, print};
+use super::reading::{no_report, print_bytes};
 use super::{Failure, Outcome};
 use crate::export::file;
 use crate::profile::proto::Profile;
@@ -71,12 +71,12 @@ impl Format {
 }
 
 /// Writes to a file, or prints.
-pub(super) fn deliver(rendered: &str, output: Option<&Path>) -> Outcome {
-    let Some(path) = output else { return print(rendered) };
+pub(super) fn deliver(rendered: impl AsRef<[u8]>, output: Option<&Path>) -> Outcome {
+    let rendered = rendered.as_ref();
+    let Some(path) = output else { return print_bytes(rendered) };
     // A device or a pipe is written to; only a file is put in the place of another.
     let special = std::fs::metadata(path).is_ok_and(|data| !data.is_file());
-    let written =
-        if special { std::fs::write(path, rendered) } else { file::write(path, rendered.as_bytes()) };
+    let written = if special { std::fs::write(path, rendered) } else { file::write(path, rendered) };
     written.map_err(|error| {
         let cause = anyhow::Error::new(error);
         Failure::WhileRunning(cause.context(format!(

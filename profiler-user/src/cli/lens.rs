@@ -7,7 +7,7 @@ use crate::report::measure::AUTO;
 use crate::report::node::{Granularity, Inlines};
 use crate::report::numbers::Shown;
 use crate::report::paths::Paths;
-use crate::report::subject::{Lens, Negative, Shares};
+use crate::report::subject::{Columns, Heading, Lens, Negative, Shares, Values};
 use crate::report::tag_frames::TagFrames;
 use crate::report::tags::{TagFilter, TagMatch};
 use crate::source::Labels;
@@ -31,6 +31,36 @@ impl LensArgs {
     /// See [`FilterArgs::labels`].
     pub(super) fn labels(&self) -> Labels {
         self.filters.labels()
+    }
+}
+
+/// Sums or means.
+#[derive(clap::Args, Debug)]
+pub(super) struct ValuesArgs {
+    /// Divide values by the profile's first ones, which are counts: bytes per allocation, time per event.
+    #[arg(long)]
+    mean: bool,
+}
+
+impl ValuesArgs {
+    /// The lens with it.
+    pub(super) fn on(&self, lens: Lens) -> Lens {
+        Lens { values: if self.mean { Values::Means } else { Values::Sums }, ..lens }
+    }
+}
+
+/// What stands on top of a table.
+#[derive(clap::Args, Debug)]
+pub(super) struct HeadingArgs {
+    /// Leave out the lines about the profile as a whole.
+    #[arg(long, alias = "compact_labels")]
+    compact_labels: bool,
+}
+
+impl HeadingArgs {
+    /// The lens with it.
+    pub(super) fn on(&self, lens: Lens) -> Lens {
+        Lens { heading: if self.compact_labels { Heading::Compact } else { Heading::Full }, ..lens }
     }
 }
 
@@ -77,6 +107,9 @@ pub(super) struct FilterArgs {
     /// Count inlined functions as the function that they were inlined into.
     #[arg(long)]
     noinlines: bool,
+    /// Show columns of source lines.
+    #[arg(long)]
+    showcolumns: bool,
     /// The value to report, by name or number from 0 [default: the profile's default, or else the last].
     #[arg(long, value_name = "NAME", alias = "sample_index")]
     sample_index: Option<String>,
@@ -133,6 +166,9 @@ impl FilterArgs {
             },
             divide_by: self.divide_by,
             paths: Paths { trim: paths(&self.trim_path), search: paths(&self.source_path) },
+            heading: Heading::default(),
+            values: Values::default(),
+            columns: if self.showcolumns { Columns::Shown } else { Columns::Hidden },
         }
     }
 

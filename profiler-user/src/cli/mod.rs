@@ -5,26 +5,32 @@ mod callgraph;
 mod capturing;
 mod command;
 mod diff;
+mod disasm;
 mod doctor;
 mod drawing;
 mod flamegraph;
 mod folded;
+mod graphviz;
 mod lens;
 mod list;
+mod live;
 mod logging;
 mod peek;
 mod raw;
 mod reading;
 mod record;
 mod recording;
+mod shell;
+mod tags;
 mod top;
 mod traces;
 mod tree;
-mod units;
+
+mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 /// Shows, for every process on this host, which code the CPU time goes to.
 #[derive(Parser, Debug)]
@@ -51,10 +57,16 @@ enum Command {
     Peek(peek::Args),
     /// Show the source of the functions that a regex matches, with the value of each line.
     List(list::Args),
+    /// Show the instructions of the functions that a regex matches, with the value of each.
+    Disasm(disasm::Args),
     /// Show what changed between two profiles, and whether it is noise.
     Diff(diff::Args),
+    /// Explore profiles in the browser: flame graph, table, call graph, source, and what changed.
+    View(view::Args),
     /// Show every sample with its labels and its stack.
     Traces(traces::Args),
+    /// Show which labels the samples have, and what they add up to.
+    Tags(tags::Args),
     /// Show the tables of a profile as they are.
     Raw(raw::Args),
     /// Draw all stacks as a flame graph: a page to explore, a picture, or a file for speedscope or Firefox.
@@ -63,6 +75,10 @@ enum Command {
     Callgraph(callgraph::Args),
     /// Print one line per stack, for flame graph tools.
     Folded(folded::Args),
+    /// Watch what the CPUs do now, in the terminal.
+    Live(live::Args),
+    /// Explore profiles at a prompt, with the commands of `go tool pprof`.
+    Shell(shell::Args),
     /// Show what this host offers and lacks for profiling, and how to mend it.
     Doctor(doctor::Args),
 }
@@ -79,6 +95,12 @@ pub enum Failure {
 /// What a subcommand returns: an exit code, or why there is none of its own.
 pub type Outcome = Result<ExitCode, Failure>;
 
+/// The definition of the command line: what man pages and completions are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the process's arguments, runs the subcommand and reports its failure as one sentence on stderr.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -93,12 +115,17 @@ pub fn main() -> ExitCode {
         Command::Tree(args) => tree::run(&args),
         Command::Peek(args) => peek::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Disasm(args) => disasm::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::View(args) => view::run(&args),
         Command::Traces(args) => traces::run(&args),
+        Command::Tags(args) => tags::run(&args),
         Command::Raw(args) => raw::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Callgraph(args) => callgraph::run(&args),
         Command::Folded(args) => folded::run(&args),
+        Command::Live(args) => live::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {
@@ -141,8 +168,6 @@ fn sentence(report: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

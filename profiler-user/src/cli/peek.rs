@@ -3,7 +3,7 @@
 use regex::Regex;
 
 use super::Outcome;
-use super::lens::{LensArgs, warn_of_unmatched};
+use super::lens::{HeadingArgs, LensArgs, ValuesArgs, warn_of_unmatched};
 use super::reading::{SourceArgs, no_report, paint, print, print_json, regex_first};
 use crate::report::order::Sort;
 use crate::report::tree::peek;
@@ -26,6 +26,10 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     lens: LensArgs,
+    #[command(flatten)]
+    values: ValuesArgs,
+    #[command(flatten)]
+    heading: HeadingArgs,
     /// Sort by cum rather than flat.
     #[arg(long)]
     cum: bool,
@@ -38,7 +42,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let loaded = regex_first(&args.regex, args.source.load(args.lens.labels()))?;
     let sort = if args.cum { Sort::Cum } else { Sort::Flat };
-    let report = peek(&loaded.profile, &args.lens.lens(), sort, &args.regex).map_err(no_report)?;
+    let report = peek(&loaded.profile, &args.heading.on(args.values.on(args.lens.lens())), sort, &args.regex)
+        .map_err(no_report)?;
     warn_of_unmatched(&report.unmatched);
     if args.json { print_json(json::tree(&report)) } else { print(&text::peek(&report, paint())) }
 }

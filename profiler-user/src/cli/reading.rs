@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use regex::Regex;
 
 use super::{Failure, Outcome};
+use crate::profile::base::{Base, Scaling, difference};
 use crate::profile::labels::LabelFilter;
 use crate::report::subject::ReportError;
 use crate::report::text::Paint;
@@ -20,27 +21,66 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which profiles and samples are read.
 #[derive(clap::Args, Debug)]
-pub(super) struct SourceArgs {
+pub(super) struct SelectionArgs {
     /// What to read: a pprof file, a folder that the agent writes, or an http(s)://…/debug/pprof/… URL. Several are
     /// merged.
     #[arg(value_name = "SOURCE", required = true)]
-    source: Vec<String>,
+    pub(super) source: Vec<String>,
     /// Only samples with these string labels: key=value, key!=value, key=~regex or key!~regex, separated by commas.
     #[arg(long = "where", value_name = "LABELS")]
-    labels: Vec<LabelFilter>,
+    pub(super) labels: Vec<LabelFilter>,
     /// Only windows that start then or later: 2026-11-24T15:04:05Z, 2026-11-24 (UTC), or 15m, 2h, 3d ago.
     #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
+    pub(super) since: Option<Moment>,
     /// Only windows that start before then.
     #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    pub(super) until: Option<Moment>,
+}
+
+/// The same, and what is subtracted from it.
+#[derive(clap::Args, Debug)]
+pub(super) struct SourceArgs {
+    #[command(flatten)]
+    read: SelectionArgs,
+    /// Subtract this profile, an earlier one of the same run. `profiler diff` compares two runs, and tells noise.
+    #[arg(long, value_name = "SOURCE", conflicts_with = "diff_base")]
+    base: Option<String>,
+    /// Subtract this profile, to which shares then relate.
+    #[arg(long, value_name = "SOURCE", alias = "diff_base")]
+    diff_base: Option<String>,
+    /// Scale to the totals of the base first.
+    #[arg(long)]
+    normalize: bool,
 }
 
 impl SourceArgs {
-    /// See [`read`].
+    /// Reads what is to be read, less the base. See [`read`].
     pub(super) fn load(&self, labels: Labels) -> Result<Loaded, Failure> {
-        let SourceArgs { source, labels: samples, since, until } = self;
-        read(&Choice { sources: source, samples, since: *since, until: *until }, labels)
+        let SourceArgs {
+            read: SelectionArgs { source, labels: samples, since, until },
+            base,
+            diff_base,
+            normalize,
+        } = self;
+        let choice = |sources| Choice { sources, samples, since: *since, until: *until };
+        let (kind, base) = match (base, diff_base) {
+            (Some(base), _) => (Base::Subtracted, base),
+            (None, Some(base)) => (Base::Compared, base),
+            (None, None) if *normalize => {
+                return Err(Failure::CannotStart(anyhow!(
+                    "--normalize scales to a base: name one with --base or --diff-base"
+                )));
+            }
+            (None, None) => return read(&choice(source), labels),
+        };
+        // Samples that differ in labels only must not cancel out before the total is known.
+        let loaded = read(&choice(source), Labels::Keep)?;
+        let base = read(&choice(std::slice::from_ref(base)), Labels::Keep)?.profile;
+        let scaling = if *normalize { Scaling::ToBase } else { Scaling::Kept };
+        let profile = difference(loaded.profile, base, kind, scaling)
+            .context("the base cannot be subtracted")
+            .map_err(Failure::WhileRunning)?;
+        Ok(Loaded { profile, ..loaded })
     }
 }
 
@@ -96,7 +136,12 @@ pub(super) fn paint() -> Paint {
 
 /// Prints a report.
 pub(super) fn print(rendered: &str) -> Outcome {
-    match stdout().write_all(rendered.as_bytes()) {
+    print_bytes(rendered.as_bytes())
+}
+
+/// Prints a report or a picture.
+pub(super) fn print_bytes(rendered: &[u8]) -> Outcome {
+    match stdout().write_all(rendered) {
         // `profiler top … | head` has seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::WhileRunning(anyhow::Error::new(error).context("cannot write to stdout")))

@@ -19,9 +19,8 @@ use super::{
     command::Waiting,
     reading,
     recording::{Output, Recording},
-    units,
 };
-use crate::{capture::Session, pipeline::Patience, process::start_ns, report::text};
+use crate::{capture::Session, pipeline::Patience, process::start_ns, report::text, units};
 
 /// Arguments of `profiler record`.
 #[derive(clap::Args, Debug)]
@@ -78,9 +77,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 
     let mut starts = Vec::new();
     for &pid in &args.pids {
-        let start = start_ns(pid).ok_or_else(|| {
-            Failure::CannotStart(anyhow!("there is no process {pid}: `ps -e` lists those that run"))
-        })?;
+        let start = start_ns(pid).ok_or_else(|| capturing::no_process(pid))?;
         starts.push((pid, start));
     }
     let runtime = capturing::runtime()?;
@@ -100,9 +97,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     } else {
         None
     };
-    let recording = Recording::new(capturing::about(args.frequency, limit.unwrap_or_default()));
     let gauge = args.capture.gauge(&session, Patience::User);
-    let running = Running::start(session, &args.capture, gauge, Patience::User, recording)?;
+    let about = capturing::about(args.frequency, limit.unwrap_or_default());
+    let recording = Recording::new(about, gauge.clone());
+    let (running, _) = Running::start(session, &args.capture, gauge, Patience::User, recording)?;
     // From here on the command runs; should it not be there, nothing is written.
     let mut child = waiting.map(Waiting::release).transpose().map_err(Failure::CannotStart)?;
 

@@ -1,16 +1,13 @@
 //! What `profiler record` keeps while it records, and what it makes of it at the end.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use profiler_common::{
-    layout::ProcessKey,
-    outcome::{Kind, OUTCOMES, Outcome},
-};
+use profiler_common::outcome::{Kind, OUTCOMES, Outcome};
 use serde::Serialize;
 
 use super::{
@@ -19,12 +16,15 @@ use super::{
     drawing::Format,
 };
 use crate::{
+    budget::{Gauge, Parts},
     export::{directory::unique_name, file},
-    pipeline::{NamedWindow, Sink},
+    pipeline::{
+        NamedWindow, Sink,
+        gather::{Gatherer, whole},
+    },
     profile::{
         build::{self, Span},
         codec::Encoder,
-        merge::{Duration, Merger},
         proto::Profile,
     },
     report::{
@@ -83,96 +83,57 @@ fn probe(folder: &Path) -> std::io::Result<()> {
     fs::remove_file(path)
 }
 
-/// One process so far.
-struct Part {
-    name: String,
-    merger: Merger,
-    outcomes: [u64; OUTCOMES],
-}
-
 /// The recording so far: windows are merged as they come.
 pub(super) struct Recording {
     about: Vec<String>,
-    parts: HashMap<ProcessKey, Part>,
-    outcomes: [u64; OUTCOMES],
-    span: Option<Span>,
-    errors: Vec<String>,
+    gatherer: Gatherer,
+    gauge: Gauge,
+    memory: Parts,
 }
 
 impl Sink for Recording {
     fn window(&mut self, window: NamedWindow) {
-        for (sum, ticks) in self.outcomes.iter_mut().zip(window.outcomes) {
-            *sum += ticks;
+        let memory = self.gauge.parts();
+        if memory.total() > self.memory.total() {
+            self.memory = memory;
         }
-        let span = self.span.get_or_insert(Span { duration_ns: 0, ..window.span });
-        span.duration_ns += window.span.duration_ns;
-        for process in window.profiles {
-            let part = self.parts.entry(process.key).or_insert_with(|| Part {
-                name: process.name.clone(),
-                merger: Merger::new(),
-                outcomes: [0; OUTCOMES],
-            });
-            part.name = process.name;
-            for (sum, ticks) in part.outcomes.iter_mut().zip(process.outcomes) {
-                *sum += ticks;
-            }
-            if let Err(error) = part.merger.add(&process.profile) {
-                self.errors.push(format!("a window of process {} is missing: {error}", process.key.pid));
-            }
-        }
+        self.gatherer.add(&window, |_| true);
     }
 }
 
 impl Recording {
-    pub(super) fn new(about: Vec<String>) -> Self {
-        Self { about, parts: HashMap::new(), outcomes: [0; OUTCOMES], span: None, errors: Vec::new() }
+    pub(super) fn new(about: Vec<String>, gauge: Gauge) -> Self {
+        Self { about, gatherer: Gatherer::default(), gauge, memory: Parts::default() }
     }
 
     /// Merges and writes everything.
     pub(super) fn finish(self, output: &Output) -> anyhow::Result<Summary> {
-        let span = self.span.unwrap_or(Span { start_unix_ns: 0, duration_ns: 0, period_ns: 0 });
-        let duration = Duration::Nanoseconds(i64::try_from(span.duration_ns).unwrap_or(i64::MAX));
-        let mut processes: Vec<(ProcessKey, Part)> = self.parts.into_iter().collect();
-        // The busiest first: its main binary becomes the profile's.
-        processes.sort_by_key(|(key, part)| (std::cmp::Reverse(part.outcomes.iter().sum::<u64>()), *key));
-        let mut whole = Merger::new();
-        let mut taken = HashSet::new();
+        let (window, errors) = self.gatherer.finish();
+        let mut profile = whole(&window).context("the processes' profiles do not fit together")?;
+        build::comment(&mut profile, &self.about, &window.outcomes);
+        let NamedWindow { span, outcomes, profiles, .. } = window;
+        let processes = profiles.len();
         let mut files = Vec::new();
-        let mut encoder = Encoder::new();
-        let count = processes.len();
-        for (key, part) in processes {
-            let mut profile =
-                part.merger.finish(duration).context("a process's windows do not fit together")?;
-            whole.add(&profile).context("the processes' profiles do not fit together")?;
-            if let Output::Folder(folder) = output {
-                build::comment(&mut profile, &self.about, &part.outcomes);
-                let path = folder.join(unique_name(&part.name, key.pid, &mut taken));
-                file::write_profile(&path, &profile, &mut encoder)?;
-                files.push(path);
-            }
-        }
-        let mut profile = if count == 0 {
-            build::empty(span)
-        } else {
-            whole.finish(duration).context("the processes' profiles do not fit together")?
-        };
-        build::comment(&mut profile, &self.about, &self.outcomes);
-        if let Output::File(path) = output {
-            write(path, &profile)?;
-            files.push(path.clone());
-        }
         let target = match output {
-            Output::File(path) | Output::Folder(path) => path.clone(),
+            Output::Folder(folder) => {
+                let mut taken = HashSet::new();
+                let mut encoder = Encoder::new();
+                for mut process in profiles {
+                    build::comment(&mut process.profile, &self.about, &process.outcomes);
+                    let path = folder.join(unique_name(&process.name, process.key.pid, &mut taken));
+                    file::write_profile(&path, &process.profile, &mut encoder)?;
+                    files.push(path);
+                }
+                folder
+            }
+            Output::File(path) => {
+                write(path, &profile)?;
+                files.push(path.clone());
+                path
+            }
         };
-        Ok(Summary {
-            profile,
-            processes: count,
-            outcomes: self.outcomes,
-            span,
-            files,
-            target,
-            errors: self.errors,
-        })
+        let target = target.clone();
+        Ok(Summary { profile, processes, outcomes, span, files, target, errors, memory: self.memory })
     }
 }
 
@@ -185,6 +146,8 @@ pub(super) struct Summary {
     files: Vec<PathBuf>,
     target: PathBuf,
     errors: Vec<String>,
+    /// Most that was in use at the end of a window.
+    memory: Parts,
 }
 
 #[derive(Serialize)]
@@ -198,7 +161,16 @@ struct Json {
     processes: usize,
     outcomes: BTreeMap<&'static str, u64>,
     files: Vec<PathBuf>,
+    memory: Memory,
     top: serde_json::Value,
+}
+
+/// Bytes of the profiler's own memory.
+#[derive(Serialize)]
+struct Memory {
+    total: u64,
+    #[serde(flatten)]
+    parts: Parts,
 }
 
 impl Summary {
@@ -248,6 +220,7 @@ impl Summary {
                 .map(|&outcome| (outcome.name(), self.outcomes[outcome as usize]))
                 .collect(),
             files: self.files.clone(),
+            memory: Memory { total: self.memory.total(), parts: self.memory },
             top: serde_json::from_str(&report)?,
         };
         Ok(serde_json::to_string_pretty(&summary)? + "\n")

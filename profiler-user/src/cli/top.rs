@@ -1,8 +1,9 @@
 //! `profiler top`.
 
 use super::Outcome;
-use super::lens::{LensArgs, warn_of_unmatched};
+use super::lens::{HeadingArgs, LensArgs, ValuesArgs, warn_of_unmatched};
 use super::reading::{SourceArgs, no_report, paint, print, print_json};
+use super::tree::share;
 use crate::report::top::{Options, Sort, top};
 use crate::report::{json, text};
 
@@ -24,12 +25,22 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     lens: LensArgs,
+    #[command(flatten)]
+    values: ValuesArgs,
+    #[command(flatten)]
+    heading: HeadingArgs,
     /// Sort by cum rather than flat.
     #[arg(long)]
     cum: bool,
     /// How many rows to show; 0 for all.
     #[arg(short = 'n', long = "rows", value_name = "ROWS", alias = "nodecount", default_value_t = 20)]
     rows: usize,
+    /// Leave out functions below this share of the total.
+    #[arg(long, value_name = "SHARE", alias = "nodefraction", default_value_t = 0.0, value_parser = share)]
+    node_fraction: f64,
+    /// Calls below this share of the total do not tell whether a function was inlined.
+    #[arg(long, value_name = "SHARE", alias = "edgefraction", default_value_t = 0.0, value_parser = share)]
+    edge_fraction: f64,
     /// Print JSON with raw numbers instead of a table.
     #[arg(long)]
     json: bool,
@@ -39,9 +50,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let loaded = args.source.load(args.lens.labels())?;
     let options = Options {
-        lens: args.lens.lens(),
+        lens: args.heading.on(args.values.on(args.lens.lens())),
         sort: if args.cum { Sort::Cum } else { Sort::Flat },
         rows: Some(args.rows).filter(|&rows| rows > 0),
+        node_fraction: args.node_fraction,
+        edge_fraction: args.edge_fraction,
     };
     let report = top(&loaded.profile, &options).map_err(no_report)?;
     warn_of_unmatched(&report.unmatched);

@@ -1,7 +1,7 @@
 //! `profiler traces`.
 
 use super::Outcome;
-use super::lens::{LensArgs, warn_of_unmatched};
+use super::lens::{LensArgs, ValuesArgs, warn_of_unmatched};
 use super::reading::{SourceArgs, no_report, paint, print, print_json};
 use crate::report::traces::traces;
 use crate::report::{json, text};
@@ -21,6 +21,8 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     lens: LensArgs,
+    #[command(flatten)]
+    values: ValuesArgs,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -29,7 +31,7 @@ pub(super) struct Args {
 /// Runs `profiler traces`.
 pub(super) fn run(args: &Args) -> Outcome {
     let loaded = args.source.load(Labels::Keep)?;
-    let report = traces(&loaded.profile, &args.lens.lens()).map_err(no_report)?;
+    let report = traces(&loaded.profile, &args.values.on(args.lens.lens())).map_err(no_report)?;
     warn_of_unmatched(&report.unmatched);
     if args.json { print_json(json::traces(&report)) } else { print(&text::traces(&report, paint())) }
 }

@@ -1,7 +1,7 @@
 //! `profiler tree`.
 
 use super::Outcome;
-use super::lens::{LensArgs, warn_of_unmatched};
+use super::lens::{HeadingArgs, LensArgs, ValuesArgs, warn_of_unmatched};
 use super::reading::{SourceArgs, no_report, paint, print, print_json};
 use crate::report::order::Sort;
 use crate::report::tree::{Options, tree};
@@ -25,6 +25,10 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     lens: LensArgs,
+    #[command(flatten)]
+    values: ValuesArgs,
+    #[command(flatten)]
+    heading: HeadingArgs,
     /// Sort by cum rather than flat.
     #[arg(long)]
     cum: bool,
@@ -59,7 +63,7 @@ impl TrimArgs {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("it must be a number from 0 to 1, such as 0.01".to_owned()),
@@ -70,7 +74,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: &Args) -> Outcome {
     let loaded = args.source.load(args.lens.labels())?;
     let options = Options {
-        lens: args.lens.lens(),
+        lens: args.heading.on(args.values.on(args.lens.lens())),
         trim: args.trim.trim(),
         purpose: Purpose::Text(if args.cum { Sort::Cum } else { Sort::Flat }),
     };

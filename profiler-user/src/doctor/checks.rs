@@ -5,6 +5,7 @@ use std::io;
 use super::facts::{Attempt, Facts, KernelSymbols};
 use super::{Check, Status};
 use crate::sys::caps::Capability;
+use crate::sys::kernel_code::UserReads;
 
 /// The highest rate that people commonly ask for, in samples per second and CPU.
 const HIGH_RATE: i64 = 999;
@@ -25,6 +26,7 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         batch_operations(facts),
         ring_buffer(facts),
         raw_tracepoint(facts),
+        user_reads(facts),
         btf(facts),
         jit(facts),
         kernel_symbols(facts),
@@ -256,6 +258,19 @@ fn raw_tracepoint(facts: &Facts) -> Check {
     }
 }
 
+fn user_reads(facts: &Facts) -> Check {
+    let check = |found| ok("user-memory", "stacks are read from it on every tick", found);
+    match facts.user_reads {
+        UserReads::Safe => check("reading it takes no lock"),
+        UserReads::MayFreeze => check("reading it takes a lock that the interrupted code may hold: the machine can freeze")
+            .problem(
+                Status::Fail,
+                "a kernel with \"mm: Fix copy_from_user_nofault()\": Linux 6.1.36, 6.3.10, 6.4 or later, or 5.17 or earlier",
+            ),
+        UserReads::Unknown => check("the kernel's code cannot be looked at"),
+    }
+}
+
 fn btf(facts: &Facts) -> Check {
     const NAME: &str = "btf";
     const WHY: &str = "gives the places of the kernel's fields, such as a task's registers";
@@ -341,6 +356,7 @@ mod tests {
             max_sample_rate: Some(100_000),
             cpu_time_max_percent: Some(25),
             raw_tracepoint: Ok(()),
+            user_reads: UserReads::Safe,
         }
     }
 
@@ -367,6 +383,8 @@ mod tests {
     #[test]
     fn a_good_host_has_no_problems() {
         assert_eq!(problems(&good()), []);
+        // Who may not see the kernel's addresses is told so by the check of its symbols.
+        assert_eq!(problems(&Facts { user_reads: UserReads::Unknown, ..good() }), []);
     }
 
     #[test]
@@ -387,6 +405,7 @@ mod tests {
         check_one(|f| f.batch_operations = Err(libc::EINVAL), "batch-operations", Fail, "5.10");
         check_one(|f| f.ring_buffer = Err(libc::EPERM), "ring-buffer", Fail, "`bpf`");
         check_one(|f| f.raw_tracepoint = Err(libc::ENOENT), "raw-tracepoint", Warn, "CONFIG_TRACEPOINTS");
+        check_one(|f| f.user_reads = UserReads::MayFreeze, "user-memory", Fail, "6.1.36");
         check_one(|f| f.btf = false, "btf", Fail, "CONFIG_DEBUG_INFO_BTF");
         check_one(|f| f.bpf_jit_enable = Some(0), "bpf-jit", Warn, "bpf_jit_enable=1");
         check_one(|f| f.kernel_symbols = KernelSymbols::Hidden, "kernel-symbols", Warn, "kptr_restrict");

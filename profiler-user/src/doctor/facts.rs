@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use crate::sys::bpf::{self, Instruction, MapSpec, MapType, ProgramType};
 use crate::sys::caps::{self, CapabilitySet};
 use crate::sys::cpus;
+use crate::sys::kernel_code::{self, UserReads};
 use crate::sys::limits::{self, Limit};
 use crate::sys::map::{BatchCursor, Map};
 use crate::sys::perf::{self, EventSpec, Sampling, Scope};
@@ -46,7 +47,7 @@ pub struct Facts {
     pub btf: bool,
     /// `net.core.bpf_jit_enable`; `None` where the kernel has no such switch.
     pub bpf_jit_enable: Option<i64>,
-    /// `RLIMIT_MEMLOCK`.
+    /// `RLIMIT_MEMLOCK`, before it is raised as a recording raises it.
     pub memlock: Limit,
     /// Whether BPF maps are charged to `RLIMIT_MEMLOCK`.
     pub memlock_charged: bool,
@@ -66,6 +67,8 @@ pub struct Facts {
     pub cpu_time_max_percent: Option<i64>,
     /// Attaching to the raw tracepoint of exec.
     pub raw_tracepoint: Attempt,
+    /// Whether reading user memory in a tick can freeze the kernel.
+    pub user_reads: UserReads,
 }
 
 impl Facts {
@@ -73,6 +76,11 @@ impl Facts {
     #[must_use]
     pub fn gather() -> Self {
         let online = cpus::online();
+        let memlock = limits::memlock().unwrap_or(Limit { soft: 0, hard: 0 });
+        // As a recording does before it makes maps.
+        if let Err(error) = limits::raise_memlock() {
+            tracing::debug!("RLIMIT_MEMLOCK stays as it is: {error}");
+        }
         let first_cpu = online.as_ref().ok().and_then(|cpus| cpus.first()).copied().unwrap_or(0);
         Self {
             kernel_release: read("/proc/sys/kernel/osrelease"),
@@ -87,7 +95,7 @@ impl Facts {
             lockdown: read("/sys/kernel/security/lockdown").as_deref().and_then(active_choice),
             btf: fs::metadata("/sys/kernel/btf/vmlinux").is_ok(),
             bpf_jit_enable: sysctl("net/core/bpf_jit_enable"),
-            memlock: limits::memlock().unwrap_or(Limit { soft: 0, hard: 0 }),
+            memlock,
             memlock_charged: memlock_charged(),
             batch_operations: attempt(batch()),
             ring_buffer: attempt(bpf::map_create(&RING)),
@@ -97,6 +105,7 @@ impl Facts {
             max_sample_rate: sysctl("kernel/perf_event_max_sample_rate"),
             cpu_time_max_percent: sysctl("kernel/perf_cpu_time_max_percent"),
             raw_tracepoint: attempt(raw_tracepoint()),
+            user_reads: kernel_code::user_reads(),
         }
     }
 }
@@ -212,5 +221,6 @@ mod tests {
             "{facts:?}"
         );
         assert_eq!((facts.batch_operations, facts.ring_buffer, facts.map_files), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(facts.user_reads, UserReads::Safe);
     }
 }

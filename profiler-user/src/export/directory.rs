@@ -60,7 +60,11 @@ impl Directory {
         if let Err(source) = fs::create_dir_all(&folder) {
             return (0, vec![WriteError::Io { path: folder, source }]);
         }
-        let mut taken = HashSet::new();
+        // A window that began in the same second is there already: windows are short, or end early for want of room.
+        let mut taken = match names(&folder) {
+            Ok(names) => names,
+            Err(source) => return (0, vec![WriteError::Io { path: folder, source }]),
+        };
         let mut errors = Vec::new();
         let mut written = 0;
         for (name, pid, profile) in profiles {
@@ -122,6 +126,11 @@ impl Directory {
         }
         Ok(windows)
     }
+}
+
+/// Names of the files in a folder.
+fn names(folder: &Path) -> io::Result<HashSet<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Whether a name has this form, where `d` stands for a digit. Retention removes nothing else.
@@ -196,6 +205,7 @@ fn remove_unfinished(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::build::{self, Span};
 
     #[test]
     fn names_are_safe_and_unique() {
@@ -233,6 +243,29 @@ mod tests {
         assert!(!root.path().join("2026-11-23/100000Z").exists());
         assert!(root.path().join("2026-11-23/110000Z").exists());
         assert!(root.path().join("mine/100000Z").exists());
+    }
+
+    #[test]
+    fn windows_of_the_same_second_are_all_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let retention = Retention { age: Duration::from_secs(86_400), bytes: 1 << 20 };
+        let mut directory = Directory::open(root.path(), retention).unwrap();
+        let start_unix_ns = 1_795_435_200_000_000_000;
+        for after_ns in [0, 400_000_000, 800_000_000] {
+            let span = Span {
+                start_unix_ns: start_unix_ns + after_ns,
+                duration_ns: 400_000_000,
+                period_ns: 1,
+                ..Span::default()
+            };
+            let profiles = [("a".to_owned(), 1, build::empty(span))];
+            let (written, errors) = directory.write(span.start_unix_ns, &profiles);
+            assert!(written == 1 && errors.is_empty(), "{errors:?}");
+        }
+        let mut found: Vec<String> =
+            names(&root.path().join("2026-11-23/120000Z")).unwrap().into_iter().collect();
+        found.sort();
+        assert_eq!(found, ["a-1.2.cpu.pb.gz", "a-1.3.cpu.pb.gz", "a-1.cpu.pb.gz"]);
     }
 
     #[test]

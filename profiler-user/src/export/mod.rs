@@ -1,4 +1,5 @@
-//! Where finished profiles go.
+//! Where finished profiles and reports go.
 
 pub mod directory;
 pub mod file;
+pub mod graphviz;

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     capture::{Capture, CountedStack, Message, Sideband, Window},
-    process::{Process, Table},
-    profile::build::frames,
+    process::{Methods, Process, Table},
+    profile::build::{frames, outcome},
     sys::priority::{self, Urgency},
 };
 
@@ -88,6 +88,12 @@ impl Collector {
         })
     }
 
+    /// The same, which finds out by these methods who processes are.
+    #[must_use]
+    pub fn with(self, methods: Methods) -> Self {
+        Self { table: Table::with(methods), ..self }
+    }
+
     /// Learns what happened to processes, and passes it on where it concerns sampled ones.
     fn hear(&mut self) {
         let Self { sideband, table, .. } = self;
@@ -100,8 +106,17 @@ impl Collector {
 
     /// Tells the kernel side what a process has mapped now.
     fn publish(&mut self, key: ProcessKey) {
-        self.tables.set_process(key, self.table.get(&key));
+        let process = self.table.get(&key);
+        self.tell(key, process);
         self.keep_replaced();
+    }
+
+    fn tell(&mut self, key: ProcessKey, process: Arc<Process>) {
+        if process.identity.excluded {
+            self.tables.exclude(key);
+        } else {
+            self.tables.set_process(key, process);
+        }
     }
 
     /// Keeps processes as they were, for samples that were walked by what they had mapped then.
@@ -123,20 +138,27 @@ impl Collector {
             // After the message was taken, so that all that came before the sample is known.
             self.hear();
             match message {
-                Message::FirstSight(sight) => {
-                    let process = self.table.first_sight(sight.process, &sight.info);
-                    self.tables.set_process(sight.process, process);
+                Message::FirstSight(sight, strings) => {
+                    let process = self.table.first_sight(sight.process, &sight.info, strings.as_ref());
+                    self.tell(sight.process, process);
                 }
                 Message::UnknownPc(unknown) => {
                     let process = self.table.get(&unknown.process);
-                    if process.find(unknown.pc).is_none() && self.table.refresh(&unknown.process) {
+                    if !process.identity.excluded
+                        && process.find(unknown.pc).is_none()
+                        && self.table.refresh(&unknown.process)
+                    {
                         self.publish(unknown.process);
                     }
                 }
                 Message::PageWanted(wanted) => self.tables.page_wanted(wanted),
                 Message::Deferred(sample) => {
                     let process = self.table.get(&sample.process);
-                    self.tables.walk(sample, process);
+                    if process.identity.excluded {
+                        self.tables.leave(&sample, process);
+                    } else {
+                        self.tables.walk(sample, process);
+                    }
                 }
             }
         }
@@ -155,14 +177,24 @@ impl Collector {
             }
             Err(_) => tracing::debug!("the tables thread has ended"),
         }
+        for key in self.table.settle() {
+            self.tables.exclude(key);
+        }
         let mut processes: HashMap<ProcessKey, Arc<Process>> = HashMap::new();
-        let mut refreshed = HashSet::new();
+        let (mut refreshed, mut excluded) = (HashSet::new(), HashSet::new());
         for row in &window.rows {
             let process = processes.entry(row.process).or_insert_with(|| self.table.get(&row.process));
             if let Some((was, _)) = self.earlier.get(&(row.process, row.generation)) {
                 earlier.insert((row.process, row.generation), Arc::clone(was));
             }
             if row.generation != 0 && row.generation != process.generation {
+                continue;
+            }
+            if process.identity.excluded {
+                if excluded.insert(row.process) {
+                    // It may be one that was not announced.
+                    self.tables.exclude(row.process);
+                }
                 continue;
             }
             // Code outside of what was mapped at the first sight was loaded since; one look shows all of it.
@@ -176,6 +208,8 @@ impl Collector {
                 self.tables.set_process(row.process, now);
             }
         }
+        leave_out(&mut window, &excluded);
+        processes.retain(|key, _| !excluded.contains(key));
         self.keep_replaced();
         // A row that was counted while the window ended belongs to the next one.
         self.epoch = window.epoch + 1;
@@ -252,6 +286,20 @@ async fn log_ready(log: Option<&mut AsyncFd<Log>>) -> io::Result<()> {
     ready.get_inner_mut().flush();
     ready.clear_ready();
     Ok(())
+}
+
+/// Takes the samples of excluded processes out: those that were taken before it was known.
+fn leave_out(window: &mut Window, excluded: &HashSet<ProcessKey>) {
+    let Window { rows, stacks, outcomes, .. } = window;
+    rows.retain(|row| {
+        let is_in = !excluded.contains(&row.process);
+        if !is_in {
+            let ended = &mut outcomes[outcome(row, stacks) as usize];
+            *ended = ended.saturating_sub(row.count);
+            outcomes[Outcome::NotSelected as usize] += row.count;
+        }
+        is_in
+    });
 }
 
 /// Adds samples that the kernel side deferred to the window that it counted them in.

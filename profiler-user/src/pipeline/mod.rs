@@ -5,10 +5,12 @@
 //! naming falls behind, windows grow longer, and nothing piles up.
 
 mod collect;
+pub mod gather;
 mod name;
+pub mod on_demand;
 mod tables;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
@@ -52,7 +54,7 @@ impl Job {
 }
 
 /// The profile of one process in one window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProcessProfile {
     /// The process.
     pub key: ProcessKey,
@@ -64,8 +66,17 @@ pub struct ProcessProfile {
     pub outcomes: [u64; OUTCOMES],
 }
 
+/// How long a window took to be finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// From its end until it was looked at.
+    pub waited: Duration,
+    /// From then on.
+    pub named: Duration,
+}
+
 /// A finished window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NamedWindow {
     /// When and how it was taken.
     pub span: Span,
@@ -73,6 +84,30 @@ pub struct NamedWindow {
     pub outcomes: [u64; OUTCOMES],
     /// One profile per process that was sampled, in no order.
     pub profiles: Vec<ProcessProfile>,
+    /// Whether it ended before its time, for what came after it was wanted by itself.
+    pub cut: bool,
+    /// What its naming took.
+    pub effort: Effort,
+}
+
+impl NamedWindow {
+    /// Makes each sample stand for so many times its CPU time. Numbers of samples stay what they are.
+    pub fn weigh(&mut self, weight: f64) {
+        if weight <= 1.0 {
+            return;
+        }
+        let weighed = (self.span.period_ns as f64 * weight).round() as u64;
+        self.span.period_ns = weighed;
+        let period = i64::try_from(weighed).unwrap_or(i64::MAX);
+        for process in &mut self.profiles {
+            process.profile.period = period;
+            for sample in &mut process.profile.sample {
+                if let [count, cpu] = sample.value.as_mut_slice() {
+                    *cpu = count.saturating_mul(period);
+                }
+            }
+        }
+    }
 }
 
 /// What becomes of finished windows. Runs on the naming thread.

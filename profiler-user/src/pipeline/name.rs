@@ -1,6 +1,12 @@
 //! The naming stage: names all addresses of a window at once, builds one profile per process, feeds the sink.
 
-use std::{collections::HashMap, io, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use profiler_common::{
     layout::ProcessKey,
@@ -8,10 +14,10 @@ use profiler_common::{
 };
 use tokio::sync::mpsc;
 
-use super::{Job, NamedWindow, ProcessProfile, Sink};
+use super::{Effort, Job, NamedWindow, ProcessProfile, Sink};
 use crate::{
     budget::{Gauge, Pace},
-    capture::CountedStack,
+    capture::{CountedStack, sideband::boottime_ns},
     process::{Area, Object, Process},
     profile::build::{self, Names, Span, Subject, frames},
     symbol::{Functions, KernelPlace, Namer},
@@ -67,7 +73,11 @@ impl<S: Sink> Naming<S> {
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new(costs.gauge, costs.pace);
             while let Some(job) = jobs.blocking_recv() {
-                sink.window(name(&job, &host, &mut namer));
+                let begun = Instant::now();
+                let waited = boottime_ns().saturating_sub(job.window.boottime_ns[1]);
+                let mut named = name(&job, &host, &mut namer);
+                named.effort = Effort { waited: Duration::from_nanos(waited), named: begun.elapsed() };
+                sink.window(named);
                 drop(job);
                 namer.end_window();
                 if jobs.is_empty() {
@@ -120,6 +130,7 @@ fn name(job: &Job, host: &str, namer: &mut Namer) -> NamedWindow {
     let span = Span {
         start_unix_ns: window.start_unix_ns,
         duration_ns: window.duration_ns,
+        boottime_ns: window.boottime_ns,
         period_ns: window.period_ns,
     };
     let mut profiles = Vec::with_capacity(job.processes.len());
@@ -139,7 +150,7 @@ fn name(job: &Job, host: &str, namer: &mut Namer) -> NamedWindow {
             outcomes,
         });
     }
-    NamedWindow { span, outcomes: window.outcomes, profiles }
+    NamedWindow { span, outcomes: window.outcomes, profiles, cut: window.cut, effort: Effort::default() }
 }
 
 /// Has all addresses of the window named, each object in one batch.

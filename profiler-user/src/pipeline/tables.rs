@@ -33,6 +33,7 @@ use crate::{
 const QUEUE: usize = 4096;
 enum Request {
     Process(ProcessKey, Arc<Process>),
+    Excluded(ProcessKey),
     Gone(ProcessKey),
     Page(PageWanted),
     Sample(Box<DeferredSample>, Arc<Process>),
@@ -74,6 +75,11 @@ impl TablesQueue {
         self.send(Request::Process(key, process));
     }
 
+    /// A process is not to be sampled.
+    pub(super) fn exclude(&mut self, key: ProcessKey) {
+        self.send(Request::Excluded(key));
+    }
+
     /// A process is forgotten.
     pub(super) fn remove_process(&mut self, key: ProcessKey) {
         self.send(Request::Gone(key));
@@ -98,6 +104,11 @@ impl TablesQueue {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.unwalked.push(unwalked(&sample, process));
         }
+    }
+
+    /// A sample is not to be walked.
+    pub(super) fn leave(&mut self, sample: &DeferredSample, process: Arc<Process>) {
+        self.unwalked.push(unwalked(sample, process));
     }
 
     /// Takes the samples of the window that found no room.
@@ -185,6 +196,7 @@ fn run<W: Words, K: Kernel>(
     while let Ok(request) = requests.recv() {
         match request {
             Request::Process(key, process) => tables.set_process(key, &process),
+            Request::Excluded(key) => tables.exclude(key),
             Request::Gone(key) => tables.remove_process(&key),
             Request::Page(wanted) => tables.page_wanted(wanted.directory, wanted.page),
             Request::Sample(sample, process) => {

@@ -5,6 +5,7 @@
 //! or lie in a mount namespace that goes away with the process. Of processes older than the agent /proc tells.
 
 pub(crate) mod debug_file;
+mod identity;
 mod maps;
 mod object;
 mod overlay;
@@ -13,6 +14,7 @@ mod table;
 mod tracker;
 mod vdso;
 
+pub use identity::{Apis, Identity, Methods, Rule, Rules, RulesError};
 pub use maps::{MapsLine, parse_line};
 pub(crate) use object::hex;
 pub use object::{Mark, Object, Segment};

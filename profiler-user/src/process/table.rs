@@ -5,6 +5,7 @@ use std::{collections::HashMap, fs, sync::Arc};
 use profiler_common::layout::{Name, ProcessInfo, ProcessKey, START_TICK_NS, same_start};
 
 use super::{
+    identity::{Draft, Identities, Identity, Methods, Subject},
     maps::{MapsLine, parse_line},
     object::{Object, Objects, Owner},
     overlay::{Span, overlay},
@@ -12,10 +13,15 @@ use super::{
     tracker::{Base, Change, Told, Tracker},
     vdso,
 };
-use crate::capture::sideband::{Event, Kind, boottime_ns};
+use crate::capture::{
+    Strings,
+    sideband::{Event, Kind, boottime_ns},
+};
 
 /// Windows without a sample after which a process is forgotten. It is looked at anew should it run again.
 const IDLE_WINDOWS: u32 = 4;
+/// The same for a process that is excluded, of which no sample comes.
+const EXCLUDED_WINDOWS: u32 = 64;
 /// The same for a process that has ended. Its last samples may lie in the window after the one whose rows are joined when
 /// the end is heard of.
 const ENDED_WINDOWS: u32 = 1;
@@ -49,8 +55,12 @@ pub struct Mapping {
 pub struct Process {
     /// Its name: that of its leading thread.
     pub name: String,
-    /// Id of its cgroup in the unified hierarchy.
+    /// Id of its cgroup in the unified hierarchy; 0 where it is not known.
     pub cgroup_id: u64,
+    /// Its service, container and such.
+    pub identity: Arc<Identity>,
+    /// Whether the kernel side has announced it: until then it may tell more of it than is known.
+    pub announced: bool,
     /// Executable ranges by address; empty where the process was gone before anyone could look.
     pub mappings: Vec<Mapping>,
     /// Index of the main binary in `mappings`.
@@ -65,6 +75,8 @@ pub struct Process {
 #[derive(Debug, Default)]
 struct Entry {
     process: Arc<Process>,
+    /// What the identity is made of, while more may be learned.
+    draft: Option<Box<Draft>>,
     idle_windows: u32,
     ended: bool,
     /// When /proc was read for it; 0 where it was not.
@@ -107,6 +119,7 @@ pub struct Table {
     replaced: Vec<(ProcessKey, Arc<Process>)>,
     tracker: Tracker,
     objects: Objects,
+    identities: Identities,
     vdso: Arc<Object>,
 }
 
@@ -120,6 +133,12 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(Methods::default())
+    }
+
+    /// An empty table, which finds out by these methods who processes are.
+    #[must_use]
+    pub fn with(methods: Methods) -> Self {
         let mut objects = Objects::default();
         let vdso = objects.add(vdso::object());
         Self {
@@ -128,6 +147,7 @@ impl Table {
             replaced: Vec::new(),
             tracker: Tracker::default(),
             objects,
+            identities: Identities::with(methods),
             vdso,
         }
     }
@@ -157,14 +177,22 @@ impl Table {
         }
     }
 
-    /// Takes note of a process that was just sampled for the first time.
-    pub fn first_sight(&mut self, key: ProcessKey, info: &ProcessInfo) -> Arc<Process> {
+    /// Takes note of a process that was just sampled for the first time, with what it was started with as far as the kernel
+    /// side could tell.
+    pub fn first_sight(
+        &mut self,
+        key: ProcessKey,
+        info: &ProcessInfo,
+        strings: Option<&Strings>,
+    ) -> Arc<Process> {
         let mut entry = self.look(&key);
         let generation = self.next_generation();
         let process = Arc::make_mut(&mut entry.process);
         process.generation = generation;
+        process.announced = true;
         process.name = name(&info.name);
         process.cgroup_id = info.cgroup_id;
+        entry.draft = identify(&mut self.identities, &key, process, strings);
         let process = Arc::clone(&entry.process);
         self.processes.insert(key, entry);
         process
@@ -189,6 +217,7 @@ impl Table {
                 String::from_utf8_lossy(comm.trim_ascii_end()).into_owned()
             };
         }
+        entry.draft = identify(&mut self.identities, key, process, None);
         let process = Arc::clone(&entry.process);
         self.processes.insert(*key, entry);
         process
@@ -218,13 +247,35 @@ impl Table {
         true
     }
 
+    /// Gives processes the names that others have said since, and returns those that turned out to be excluded.
+    pub fn settle(&mut self) -> Vec<ProcessKey> {
+        let Self { processes, identities, .. } = self;
+        let mut excluded = Vec::new();
+        for (key, entry) in processes {
+            let Some(identity) = entry.draft.as_mut().and_then(|draft| identities.settle(draft)) else {
+                continue;
+            };
+            entry.draft = None;
+            if identity.excluded && !entry.process.identity.excluded {
+                excluded.push(*key);
+            }
+            Arc::make_mut(&mut entry.process).identity = identity;
+        }
+        excluded
+    }
+
     /// Ends a window: forgets processes that have not been asked for in a while, and returns them.
     pub fn end_window(&mut self) -> Vec<ProcessKey> {
         let Self { processes, tracker, .. } = self;
         let mut gone = Vec::new();
         processes.retain(|key, entry| {
             entry.idle_windows += 1;
-            let stays = entry.idle_windows <= if entry.ended { ENDED_WINDOWS } else { IDLE_WINDOWS };
+            let most = match (entry.ended, entry.process.identity.excluded) {
+                (true, _) => ENDED_WINDOWS,
+                (_, true) => EXCLUDED_WINDOWS,
+                _ => IDLE_WINDOWS,
+            };
+            let stays = entry.idle_windows <= most;
             if !stays {
                 tracker.forget(key);
                 gone.push(*key);
@@ -402,6 +453,32 @@ impl Table {
     }
 }
 
+/// Finds out who a process is, as far as that can be told. Gives what that is made of while more may be learned.
+fn identify(
+    identities: &mut Identities,
+    key: &ProcessKey,
+    process: &mut Process,
+    strings: Option<&Strings>,
+) -> Option<Box<Draft>> {
+    let main = process.main.and_then(|main| process.mappings.get(main));
+    let executable = main.and_then(|mapping| match &mapping.area {
+        Area::Object(object) => Some(object.path.as_str()).filter(|path| !path.is_empty()),
+        Area::Anonymous(_) => None,
+    });
+    let alive = || start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns));
+    let executable = match executable {
+        Some(executable) => executable,
+        // The kernel's threads map nothing. Of what is gone there is its name.
+        None if process.mappings.is_empty() && is_kernel_thread(key.pid) && alive() => "kernel",
+        None => &process.name,
+    };
+    let Process { name, cgroup_id, .. } = &*process;
+    let subject = Subject { pid: key.pid, cgroup_id: *cgroup_id, name, executable };
+    let (identity, draft) = identities.look(&subject, strings, alive);
+    process.identity = identity;
+    draft
+}
+
 /// Where a mapping with this index starts.
 fn start_of(mappings: &[Mapping], index: Option<usize>) -> Option<u64> {
     index.and_then(|index| mappings.get(index)).map(|mapping| mapping.start)
@@ -449,14 +526,24 @@ fn name(bytes: &Name) -> String {
 }
 
 /// When a process was started, nanoseconds since boot to the precision of /proc (10 ms); `None` where there is none.
-///
-/// It is the 22nd field of /proc/PID/stat; the second one is a name that may hold spaces and brackets.
 #[must_use]
 pub fn start_ns(pid: u32) -> Option<u64> {
+    Some(stat_field(pid, 22)? * START_TICK_NS)
+}
+
+/// Whether it is a thread of the kernel's: one that has no memory may also be a program that begins or ends.
+fn is_kernel_thread(pid: u32) -> bool {
+    /// PF_KTHREAD (include/linux/sched.h).
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    stat_field(pid, 9).is_some_and(|flags| flags & KERNEL_THREAD != 0)
+}
+
+/// A field of /proc/PID/stat by its number in proc_pid_stat(5), from the third on: the second one is a name that may hold
+/// spaces and brackets.
+fn stat_field(pid: u32, number: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = &stat[stat.rfind(')')? + 1..];
-    let ticks: u64 = after_name.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    Some(ticks * START_TICK_NS)
+    after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 #[cfg(test)]

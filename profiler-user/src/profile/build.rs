@@ -1,6 +1,8 @@
 //! From a process's part of a window to its profile. Plain data in, plain data out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use profiler_common::{
     layout::Name,
@@ -23,12 +25,14 @@ pub trait Names {
 }
 
 /// When and how the samples were taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     /// Start, nanoseconds since the Unix epoch.
     pub start_unix_ns: u64,
     /// Length, nanoseconds.
     pub duration_ns: u64,
+    /// Start and end, nanoseconds since boot.
+    pub boottime_ns: [u64; 2],
     /// Nanoseconds between two ticks of one CPU.
     pub period_ns: u64,
 }
@@ -144,6 +148,12 @@ struct Builder<'a> {
     process_mappings: HashMap<(u64, u64, u64, String), u64>,
     kernel_mappings: HashMap<KernelPlace, u64>,
     pseudo: HashMap<String, u64>,
+    /// Locations by address, and the generation of the process's mappings that it was seen in: most frames were seen before,
+    /// and are not looked for among mappings and names again.
+    user_addresses: HashMap<(u32, u64), u64>,
+    kernel_addresses: HashMap<u64, u64>,
+    /// The labels of a thread's samples, by its name.
+    labels: HashMap<Name, Vec<Label>>,
 }
 
 impl<'a> Builder<'a> {
@@ -165,6 +175,9 @@ impl<'a> Builder<'a> {
             process_mappings: HashMap::new(),
             kernel_mappings: HashMap::new(),
             pseudo: HashMap::new(),
+            user_addresses: HashMap::new(),
+            kernel_addresses: HashMap::new(),
+            labels: HashMap::new(),
         };
         builder.string("");
         let samples = ValueType { r#type: builder.string("samples"), unit: builder.string("count") };
@@ -208,16 +221,7 @@ impl<'a> Builder<'a> {
             }
             _ => {}
         }
-        let label = [
-            ("process", self.subject.process.name.clone()),
-            ("pid", self.subject.pid.to_string()),
-            ("thread", thread_name(&row.thread_name)),
-            ("host", self.subject.host.to_owned()),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| Label { key: self.string(key), str: self.string(&value), num: 0, num_unit: 0 })
-        .collect();
+        let label = self.labels(&row.thread_name);
         self.profile.sample.push(Sample {
             location_id: locations,
             value: vec![count, count.saturating_mul(self.period_ns)],
@@ -225,7 +229,45 @@ impl<'a> Builder<'a> {
         });
     }
 
+    fn labels(&mut self, thread: &Name) -> Vec<Label> {
+        if let Some(labels) = self.labels.get(thread) {
+            return labels.clone();
+        }
+        let subject = self.subject;
+        let own = [
+            ("process", subject.process.name.clone()),
+            ("pid", subject.pid.to_string()),
+            ("thread", thread_name(thread)),
+            ("host", subject.host.to_owned()),
+        ];
+        let identity = &subject.process.identity.labels;
+        let identity = identity.iter().map(|(key, value)| (key.as_ref(), value.clone()));
+        let labels: Vec<Label> = own
+            .into_iter()
+            .chain(identity)
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| Label {
+                key: self.string(key),
+                str: self.string(&value),
+                num: 0,
+                num_unit: 0,
+            })
+            .collect();
+        self.labels.insert(*thread, labels.clone());
+        labels
+    }
+
     fn user_location(&mut self, process: &Process, address: u64) -> u64 {
+        let key = (process.generation, address);
+        if let Some(&id) = self.user_addresses.get(&key) {
+            return id;
+        }
+        let id = self.new_user_location(process, address);
+        self.user_addresses.insert(key, id);
+        id
+    }
+
+    fn new_user_location(&mut self, process: &Process, address: u64) -> u64 {
         let Some(mapping) = process.find(address).and_then(|found| process.mappings.get(found)) else {
             return self.location(0, address, &Arc::from([]));
         };
@@ -240,6 +282,15 @@ impl<'a> Builder<'a> {
     }
 
     fn kernel_location(&mut self, address: u64) -> u64 {
+        if let Some(&id) = self.kernel_addresses.get(&address) {
+            return id;
+        }
+        let id = self.new_kernel_location(address);
+        self.kernel_addresses.insert(address, id);
+        id
+    }
+
+    fn new_kernel_location(&mut self, address: u64) -> u64 {
         let (place, functions) = self.names.kernel(address);
         let id = match self.kernel_mappings.get(&place) {
             Some(&id) => id,

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
-use super::proto::Profile;
+use super::proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
 /// The most uncompressed bytes that the reading commands accept: a folder of profiles must not exhaust the memory of
 /// whoever reads it because one file in it is a gzip bomb. Profiles of whole hosts take some ten megabytes.
@@ -30,6 +31,16 @@ pub enum DecodeError {
     TooLarge {
         /// The limit that was given, bytes.
         limit: usize,
+    },
+    /// Few bytes would become large tables; what follows was not read.
+    #[error(
+        "at byte {offset} (uncompressed) its tables take more than {most} bytes of memory, the most that is accepted"
+    )]
+    TooManyEntries {
+        /// Where the top-level field begins that is too much.
+        offset: usize,
+        /// The most that is accepted, bytes.
+        most: usize,
     },
     /// The gzip stream is cut off or damaged.
     #[error("its gzip stream is broken at byte {offset} of {len}: {cause}")]
@@ -139,31 +150,65 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Profile, DecodeError> {
     message(&raw, limit)
 }
 
+/// How much memory tables may take, as a multiple of the limit on bytes. Real profiles take three to nine times their
+/// bytes; a message of two bytes may become a row of seventy.
+const TABLES: usize = 8;
+
+/// From this length on a field is judged before it is decoded.
+const LONG: usize = 1 << 20;
+
+/// Decodes field by field, so that an error has a place, and that memory has a bound at any moment.
 fn message(raw: &[u8], limit: usize) -> Result<Profile, DecodeError> {
     if raw.len() > limit {
         return Err(DecodeError::TooLarge { limit });
     }
-    Profile::decode(raw).map_err(|cause| DecodeError::Message {
-        offset: broken_field(raw),
-        len: raw.len(),
-        cause,
-    })
-}
-
-/// Where the first top-level field begins that cannot be decoded. prost names the field but not the place.
-fn broken_field(raw: &[u8]) -> usize {
-    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    let most = limit.saturating_mul(TABLES);
+    let mut profile = Profile::default();
+    let mut used = 0_usize;
     let mut rest = raw;
     while !rest.is_empty() {
+        let offset = raw.len() - rest.len();
+        let broken = |cause| DecodeError::Message { offset, len: raw.len(), cause };
         let field = rest;
-        let skipped = decode_key(&mut rest)
-            .and_then(|(tag, wire_type)| skip_field(wire_type, tag, &mut rest, DecodeContext::default()));
+        let (tag, wire_type) = decode_key(&mut rest).map_err(broken)?;
+        skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(broken)?;
         let whole = field.get(..field.len() - rest.len()).unwrap_or(field);
-        if skipped.is_err() || Profile::decode(whole).is_err() {
-            return raw.len() - field.len();
+        let full = |used: usize| {
+            if used > most { Err(DecodeError::TooManyEntries { offset, most }) } else { Ok(used) }
+        };
+        if tag != STRINGS && whole.len() > LONG {
+            // The smallest parts, of two bytes, become rows of 32, and numbers of one byte become eight.
+            full(used.saturating_add(whole.len().saturating_mul(16)))?;
         }
+        profile.merge(whole).map_err(broken)?;
+        used = full(used.saturating_add(added(&profile, tag, whole.len())))?;
     }
-    raw.len()
+    Ok(profile)
+}
+
+/// Tag of the string table.
+const STRINGS: u32 = 6;
+
+/// The memory of the row that was added last, bytes.
+fn added(profile: &Profile, tag: u32, len: usize) -> usize {
+    match tag {
+        1 => size_of::<ValueType>(),
+        2 => profile.sample.last().map_or(0, |sample| {
+            let Sample { location_id, value, label } = sample;
+            size_of::<Sample>()
+                + 8 * (location_id.capacity() + value.capacity())
+                + size_of::<Label>() * label.capacity()
+        }),
+        3 => size_of::<Mapping>(),
+        4 => profile
+            .location
+            .last()
+            .map_or(0, |location| size_of::<Location>() + size_of::<Line>() * location.line.capacity()),
+        5 => size_of::<Function>(),
+        STRINGS => size_of::<String>() + len,
+        // Comments are numbers, all others are there once.
+        _ => 8 * len,
+    }
 }
 
 #[cfg(test)]

@@ -88,27 +88,59 @@ fn operator(piece: &str) -> Option<(&str, &'static str, &str)> {
 fn term(piece: &str) -> Result<Term, LabelFilterError> {
     let (key, operator, value) =
         operator(piece).ok_or_else(|| LabelFilterError::Term { term: piece.to_owned() })?;
-    let regex = || {
-        Regex::new(value).map_err(|cause| LabelFilterError::Regex {
-            key: key.to_owned(),
-            pattern: value.to_owned(),
-            cause,
-        })
-    };
     let test = match operator {
         "=" => Test::Is(value.to_owned()),
         "!=" => Test::IsNot(value.to_owned()),
-        "=~" => Test::Matches(regex()?),
-        _ => Test::MatchesNot(regex()?),
+        "=~" => Test::Matches(regex(key, value)?),
+        _ => Test::MatchesNot(regex(key, value)?),
     };
     Ok(Term { key: key.to_owned(), test })
 }
+
+fn regex(key: &str, pattern: &str) -> Result<Regex, LabelFilterError> {
+    Regex::new(pattern).map_err(|cause| LabelFilterError::Regex {
+        key: key.to_owned(),
+        pattern: pattern.to_owned(),
+        cause,
+    })
+}
+
+/// What was found of a label, by the term's place, the label's key and its value.
+type Judged = HashMap<(usize, i64, i64), Option<bool>>;
 
 impl LabelFilter {
     /// True where every sample passes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// A filter for one value of one label, or for a regex behind a tilde.
+    ///
+    /// # Errors
+    /// The regex is none.
+    pub fn value(key: &str, value: &str) -> Result<LabelFilter, LabelFilterError> {
+        let test = match value.strip_prefix('~') {
+            Some(pattern) => Test::Matches(regex(key, pattern)?),
+            None => Test::Is(value.to_owned()),
+        };
+        Ok(LabelFilter { terms: vec![Term { key: key.to_owned(), test }] })
+    }
+
+    /// Whether any sample passes.
+    #[must_use]
+    pub fn passes_any(&self, profile: &Profile) -> bool {
+        let mut judged = HashMap::new();
+        self.is_empty() || profile.sample.iter().any(|sample| self.passes(profile, sample, &mut judged))
+    }
+
+    /// Whether labels with these values pass.
+    #[must_use]
+    pub fn passes_labels<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.terms.iter().all(|term| {
+            let holds = value(&term.key).is_some_and(|value| term.test.accepts(value));
+            holds == term.test.is_positive()
+        })
     }
 
     /// A filter that demands what both demand.
@@ -126,40 +158,41 @@ impl LabelFilter {
         }
         let mut samples = std::mem::take(&mut profile.sample);
         // Few distinct labels, many samples: each term judges a label once.
-        let mut judged: HashMap<(usize, i64, i64), Option<bool>> = HashMap::new();
-        samples.retain(|sample| {
-            self.terms.iter().enumerate().all(|(place, term)| term.holds(profile, sample, place, &mut judged))
-        });
+        let mut judged = HashMap::new();
+        samples.retain(|sample| self.passes(profile, sample, &mut judged));
         profile.sample = samples;
+    }
+
+    fn passes(&self, profile: &Profile, sample: &Sample, judged: &mut Judged) -> bool {
+        self.terms.iter().enumerate().all(|(place, term)| term.holds(profile, sample, place, judged))
     }
 }
 
 impl Term {
-    fn holds(
-        &self,
-        profile: &Profile,
-        sample: &Sample,
-        place: usize,
-        judged: &mut HashMap<(usize, i64, i64), Option<bool>>,
-    ) -> bool {
+    fn holds(&self, profile: &Profile, sample: &Sample, place: usize, judged: &mut Judged) -> bool {
         let mut any = false;
         for label in sample.label.iter().filter(|label| label.str != 0) {
             // Whether the value passes the test as if it were positive; None: another key.
             let verdict = *judged.entry((place, label.key, label.str)).or_insert_with(|| {
-                (text(profile, label.key) == self.key).then(|| {
-                    let value = text(profile, label.str);
-                    match &self.test {
-                        Test::Is(wanted) | Test::IsNot(wanted) => value == wanted,
-                        Test::Matches(regex) | Test::MatchesNot(regex) => regex.is_match(value),
-                    }
-                })
+                (text(profile, label.key) == self.key).then(|| self.test.accepts(text(profile, label.str)))
             });
             any |= verdict == Some(true);
         }
-        match self.test {
-            Test::Is(_) | Test::Matches(_) => any,
-            Test::IsNot(_) | Test::MatchesNot(_) => !any,
+        any == self.test.is_positive()
+    }
+}
+
+impl Test {
+    /// Whether the value passes the test as if it were positive.
+    fn accepts(&self, value: &str) -> bool {
+        match self {
+            Test::Is(wanted) | Test::IsNot(wanted) => value == wanted,
+            Test::Matches(regex) | Test::MatchesNot(regex) => regex.is_match(value),
         }
+    }
+
+    fn is_positive(&self) -> bool {
+        matches!(self, Test::Is(_) | Test::Matches(_))
     }
 }
 
@@ -185,6 +218,17 @@ mod tests {
         assert_eq!(left("thread=~[ab],thread!=b"), [3]);
         assert_eq!(left("process=a"), [] as [i64; 0]);
         assert_eq!(left("thread=~^.{1,2}$,thread=b"), [2], "a comma within a regex");
+    }
+
+    #[test]
+    fn one_value_of_one_label() {
+        let profile = fixture::two_threads();
+        for (value, passes) in [("a", true), ("a,thread=b", false), ("~^[xb]$", true), ("~x", false)] {
+            let filter = LabelFilter::value("thread", value).unwrap();
+            assert_eq!(filter.passes_any(&profile), passes, "{value}");
+        }
+        assert!(LabelFilter::value("thread", "~(").is_err());
+        assert!(LabelFilter::default().passes_any(&Profile::default()));
     }
 
     #[test]

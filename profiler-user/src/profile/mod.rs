@@ -3,6 +3,7 @@
 //! [`proto`] are the messages, [`codec`] their bytes, [`validate`] what a consumer may rely on, [`merge`] several
 //! profiles as one, [`filter`] and [`labels`] the choice of frames and samples, [`sample_index`] the choice of a value.
 
+pub mod base;
 pub mod build;
 pub mod codec;
 pub mod filter;

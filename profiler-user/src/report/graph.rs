@@ -1,7 +1,8 @@
 //! Who calls whom: the call graph of a profile, by the rules of google/pprof (internal/graph, `newGraph`).
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
+use super::boxes::Box;
 use super::node::{Nodes, Place};
 use super::order::Weight;
 use crate::profile::proto::Sample;
@@ -47,6 +48,8 @@ pub struct Node {
     pub callers: Vec<usize>,
     /// Calls from here, the heaviest first; indices into [`Graph::edges`].
     pub callees: Vec<usize>,
+    /// What its samples are labelled with; only in drawings.
+    pub boxes: Vec<Box>,
 }
 
 /// A call.
@@ -86,8 +89,39 @@ pub(super) struct Built {
     pub(super) edges: Vec<Edge>,
 }
 
-/// Sums up the samples; with `kept`, stacks are those of the places that are marked in it.
-pub(super) fn build(nodes: &Nodes<'_>, samples: &[(&Sample, i64)], kept: Option<&[bool]>) -> Built {
+/// Flat and cum of every place.
+pub(super) fn weigh(nodes: &Nodes<'_>, samples: &[(&Sample, i64)]) -> Vec<Weight> {
+    let mut weights: Vec<Weight> =
+        (0..nodes.places().len()).map(|node| Weight { node, flat: 0, cum: 0 }).collect();
+    // Which sample a node was last counted for: recursion counts once.
+    let mut counted: Vec<usize> = vec![usize::MAX; weights.len()];
+    for (number, &(sample, value)) in samples.iter().enumerate() {
+        let mut leaf = None;
+        for frame in nodes.frames(sample) {
+            leaf = Some(frame.node);
+            if let (Some(weight), Some(last)) = (weights.get_mut(frame.node), counted.get_mut(frame.node))
+                && *last != number
+            {
+                *last = number;
+                weight.cum = weight.cum.saturating_add(value);
+            }
+        }
+        if let Some(weight) = leaf.and_then(|leaf| weights.get_mut(leaf)) {
+            weight.flat = weight.flat.saturating_add(value);
+        }
+    }
+    weights
+}
+
+/// Sums up the samples; with `kept`, stacks are those of the places that are marked in it; with `wanted`, calls are those
+/// of the places that are marked in it.
+pub(super) fn build(
+    nodes: &Nodes<'_>,
+    samples: &[(&Sample, i64)],
+    kept: Option<&[bool]>,
+    wanted: Option<&[bool]>,
+) -> Built {
+    let is_wanted = |place: usize| wanted.is_none_or(|wanted| wanted.get(place).copied().unwrap_or_default());
     let places = nodes.places().len();
     let mut weights: Vec<Weight> = (0..places).map(|node| Weight { node, flat: 0, cum: 0 }).collect();
     let mut edges: Vec<Edge> = Vec::new();
@@ -110,7 +144,8 @@ pub(super) fn build(nodes: &Nodes<'_>, samples: &[(&Sample, i64)], kept: Option<
                 *last = number;
                 weight.cum = weight.cum.saturating_add(value);
             }
-            if let Some(caller) = caller.filter(|&caller| caller != node) {
+            let caller_of = caller.filter(|&caller| caller != node && (is_wanted(caller) || is_wanted(node)));
+            if let Some(caller) = caller_of {
                 let place = *known.entry((caller, node)).or_insert_with(|| {
                     edges.push(Edge { from: caller, to: node, weight: 0, residual: false, inlined: true });
                     counted_edges.push(usize::MAX);

@@ -57,7 +57,7 @@ pub fn list(profile: &Profile, lens: &Lens, regex: &Regex) -> Result<ListReport,
     let lens = Lens { by: Granularity::Lines, ..lens.clone() };
     let subject = Subject::new(profile, &lens)?;
     let nodes = subject.nodes(&lens, Objects::Told)?;
-    let built = build(&nodes, &subject.weighted(), None);
+    let built = build(&nodes, &subject.weighted(), None, None);
     let mut found: BTreeMap<(&str, &str), Vec<(&Place<'_>, &Weight)>> = BTreeMap::new();
     for (place, weight) in nodes.places().iter().zip(&built.weights) {
         let shown = (weight.flat != 0 || weight.cum != 0) && !lens.negative.drops(weight.flat, weight.cum);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::paths::Paths;
+use super::subject::Columns;
 use crate::profile::ids::{IdError, Rows};
 use crate::profile::proto::{Function, Line, Location, Profile, Sample};
 use crate::profile::text;
@@ -56,6 +57,8 @@ pub struct Detail<'p> {
     pub objects: Objects,
     /// How source paths are shown; `None` for as they are.
     pub paths: Option<&'p Paths>,
+    /// Whether places by line have their column.
+    pub columns: Columns,
 }
 
 /// A place in the code, as far as the granularity tells it apart; the other fields are 0 or empty.
@@ -85,7 +88,7 @@ impl<'a> Place<'a> {
         line: Option<(&Line, &Function)>,
         detail: &Detail<'_>,
     ) -> Place<'a> {
-        let &Detail { by, inlines, objects, paths } = detail;
+        let &Detail { by, inlines, objects, paths, columns } = detail;
         let mapping = Cow::Borrowed(mapping.unwrap_or_default());
         let address = if by == Granularity::Addresses { location.address } else { 0 };
         let Some((line, function)) = line else {
@@ -101,7 +104,11 @@ impl<'a> Place<'a> {
         let file = if with_file { text(profile, function.filename) } else { "" };
         let file = clean(paths.map_or(file, |paths| paths.trimmed(file)));
         // Columns tell addresses apart, but not where all that was inlined at an address is one.
-        let with_column = by == Granularity::Addresses && inlines == Inlines::Shown;
+        let with_column = match by {
+            Granularity::Addresses => inlines == Inlines::Shown || columns == Columns::Shown,
+            Granularity::Lines => columns == Columns::Shown,
+            Granularity::Functions | Granularity::Filefunctions | Granularity::Files => false,
+        };
         let told = name.is_empty() || objects == Objects::Told;
         Place {
             address,
@@ -215,6 +222,24 @@ impl<'a> Nodes<'a> {
     #[must_use]
     pub fn places(&self) -> &[Place<'a>] {
         &self.places
+    }
+
+    /// For each place the path of the first mapping that it was found in; empty where there is none. `profile` is the
+    /// one that the places are of.
+    #[must_use]
+    pub fn mappings<'p>(&self, profile: &'p Profile) -> Vec<&'p str> {
+        let mut found = vec![""; self.places.len()];
+        let Ok(mappings) = Rows::mappings(profile) else { return found };
+        for (location, nodes) in profile.location.iter().zip(&self.of_location) {
+            let mapping = mappings.get(location.mapping_id).and_then(|row| profile.mapping.get(row));
+            let path = mapping.map_or("", |mapping| text(profile, mapping.filename));
+            for &node in nodes {
+                if let Some(first) = found.get_mut(node).filter(|first| first.is_empty()) {
+                    *first = path;
+                }
+            }
+        }
+        found
     }
 
     /// The frames of a sample from the outermost to the leaf.

@@ -44,6 +44,42 @@ pub struct Lens {
     pub divide_by: Option<f64>,
     /// How source paths are shown.
     pub paths: Paths,
+    /// What stands on top of tables.
+    pub heading: Heading,
+    /// Whether graphs, tables of functions and traces show sums or means.
+    pub values: Values,
+    /// Whether places by line have their column.
+    pub columns: Columns,
+}
+
+/// What the values of a row become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Values {
+    /// Their sum.
+    #[default]
+    Sums,
+    /// The sum divided by that of the profile's first values, which are counts: bytes per allocation, time per event.
+    Means,
+}
+
+/// Whether columns of source lines are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Columns {
+    /// Only where addresses are told apart.
+    #[default]
+    Hidden,
+    /// With lines, too.
+    Shown,
+}
+
+/// What stands on top of tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heading {
+    /// What is known of the profile as a whole, then what is shown of it.
+    #[default]
+    Full,
+    /// Only what is shown of it.
+    Compact,
 }
 
 /// What shares relate to.
@@ -137,9 +173,9 @@ impl<'a> Subject<'a> {
             };
             unmatched.extend(lens.tag_frames.apply(profile.to_mut(), unit));
         }
-        let whole = (lens.shares == Shares::OfAll).then(|| Header::new(&profile, index));
+        let whole = (lens.shares == Shares::OfAll).then(|| Header::of(&profile, index, lens.values));
         unmatched.extend(filter(&mut profile, lens));
-        let header = whole.unwrap_or_else(|| Header::new(&profile, index));
+        let header = whole.unwrap_or_else(|| Header::of(&profile, index, lens.values));
         let numbers = Numbers::new(&header.unit, lens.unit.clone(), lens.divide_by.unwrap_or(1.0));
         let given = lens.frames.given().chain(lens.tags.given());
         let filters = given.map(|(name, written)| format!("{name}={written}")).collect();
@@ -151,14 +187,30 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// Ids are not unique, which [`Subject::new`] has refused.
     pub fn nodes(&self, lens: &Lens, objects: Objects) -> Result<Nodes<'_>, IdError> {
-        let detail = Detail { by: lens.by, inlines: lens.inlines, objects, paths: Some(&lens.paths) };
+        let detail = Detail {
+            by: lens.by,
+            inlines: lens.inlines,
+            objects,
+            paths: Some(&lens.paths),
+            columns: lens.columns,
+        };
         Nodes::new(&self.profile, &detail)
     }
 
     /// The samples with their values, without those whose value is 0.
     #[must_use]
     pub fn weighted(&self) -> Vec<(&Sample, i64)> {
-        let value = |sample: &Sample| sample.value.get(self.index).copied();
+        self.with_value(self.index)
+    }
+
+    /// The samples with what their values are divided by; `None` where sums are shown.
+    #[must_use]
+    pub fn divisors(&self, lens: &Lens) -> Option<Vec<(&Sample, i64)>> {
+        (lens.values == Values::Means).then(|| self.with_value(0))
+    }
+
+    fn with_value(&self, index: usize) -> Vec<(&Sample, i64)> {
+        let value = |sample: &Sample| sample.value.get(index).copied();
         let samples = self.profile.sample.iter().filter_map(|sample| Some((sample, value(sample)?)));
         samples.filter(|&(_, weight)| weight != 0).collect()
     }

@@ -1,14 +1,17 @@
-//! The hottest rows of a profile, with the numbers of `go tool pprof -top -nodefraction=0 -edgefraction=0`: unlike
-//! pprof, small rows are not dropped silently; the number of rows alone decides.
+//! The hottest rows of a profile, with the numbers of `go tool pprof -top`. Small rows are only dropped where that is
+//! asked for; otherwise the number of rows alone decides, as with pprof's `-nodefraction=0 -edgefraction=0`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
+use super::graph::{Dropped, Graph, weigh};
 use super::header::Header;
+use super::measure::truncated;
 use super::node::{Nodes, Objects, Place};
 use super::numbers::Numbers;
 pub use super::order::Sort;
 use super::order::{self, Weight};
-use super::subject::{Lens, ReportError, Subject};
+use super::subject::{Heading, Lens, ReportError, Subject};
+use super::trim::{Besides, Purpose, Trim, graph};
 use crate::profile::proto::{Profile, Sample};
 
 /// What to show, and how.
@@ -20,6 +23,11 @@ pub struct Options {
     pub sort: Sort,
     /// How many rows; `None` for all of them.
     pub rows: Option<usize>,
+    /// Leave out rows whose cumulative value is below this share of the total; calls from them are those of their
+    /// callers. With 0 nothing is left out.
+    pub node_fraction: f64,
+    /// Calls below this share do not tell whether a function was inlined.
+    pub edge_fraction: f64,
 }
 
 /// The table.
@@ -33,6 +41,10 @@ pub struct TopReport {
     pub unmatched: Vec<&'static str>,
     /// Writes the values.
     pub numbers: Numbers,
+    /// What stands on top of the table.
+    pub heading: Heading,
+    /// What was left out for being small.
+    pub dropped: Dropped,
     /// The rows that are shown, in order.
     pub rows: Vec<TopRow>,
     /// How many rows there are, shown or not.
@@ -66,21 +78,41 @@ pub enum Inlined {
     Always,
 }
 
+impl Inlined {
+    /// By whether there are calls where it was inlined, and others.
+    fn of(some: bool, others: bool) -> Inlined {
+        match (some, others) {
+            (true, false) => Inlined::Always,
+            (true, true) => Inlined::Partly,
+            (false, _) => Inlined::No,
+        }
+    }
+}
+
 /// Makes the table.
 ///
 /// # Errors
 /// The profile is inconsistent, or does not have the value that is asked for.
 pub fn top(profile: &Profile, options: &Options) -> Result<TopReport, ReportError> {
-    let Options { lens, sort: by, rows } = options;
+    let &Options { ref lens, sort: by, rows, node_fraction, edge_fraction } = options;
     let subject = Subject::new(profile, lens)?;
     let nodes = subject.nodes(lens, Objects::Merged)?;
     let weighted = subject.weighted();
+    let divisors = subject.divisors(lens);
+    if node_fraction > 0.0 || edge_fraction > 0.0 || divisors.is_some() {
+        let trim = Trim { nodes: rows, node_fraction, edge_fraction };
+        let besides = Besides { divisors: divisors.as_deref(), ..Besides::default() };
+        let graph = graph(&nodes, &weighted, trim, Purpose::Text(by), lens.negative, besides);
+        return Ok(of_graph(&subject, lens, &graph, node_fraction));
+    }
     let mut weights = weigh(&nodes, &weighted);
-    weights.retain(|weight| !lens.negative.drops(weight.flat, weight.cum));
+    weights.retain(|weight| {
+        (weight.flat != 0 || weight.cum != 0) && !lens.negative.drops(weight.flat, weight.cum)
+    });
     order::sort(&mut weights, nodes.places(), |weight| by.keys(weight.flat, weight.cum));
     let rows_in_all = weights.len();
     weights.truncate(rows.unwrap_or(usize::MAX));
-    let inlined = inlining(&nodes, &weighted, &weights);
+    let inlined = inlining(&nodes, &weighted, &weights, weights.len() < rows_in_all);
     let mut sum = 0_i64;
     let rows = weights.iter().zip(inlined).filter_map(|(weight, inlined)| {
         let &Weight { node, flat, cum } = weight;
@@ -88,42 +120,54 @@ pub fn top(profile: &Profile, options: &Options) -> Result<TopReport, ReportErro
         Some(TopRow { place: nodes.places().get(node)?.clone().into_owned(), inlined, flat, sum, cum })
     });
     let rows: Vec<TopRow> = rows.collect();
-    let numbers = subject.numbers.fitted(rows.iter().map(|row| (row.flat, row.cum)), subject.header.total);
-    let Subject { header, filters, unmatched, .. } = subject;
-    Ok(TopReport { header, filters, unmatched, numbers, rows, rows_in_all })
+    Ok(report(&subject, lens, Dropped::default(), rows, rows_in_all))
 }
 
-/// Flat and cum of every node that has either.
-fn weigh(nodes: &Nodes<'_>, samples: &[(&Sample, i64)]) -> Vec<Weight> {
-    let mut weights: Vec<Weight> =
-        (0..nodes.places().len()).map(|node| Weight { node, flat: 0, cum: 0 }).collect();
-    // Which sample a node was last counted for: recursion counts once.
-    let mut counted: Vec<Option<usize>> = vec![None; weights.len()];
-    for (number, &(sample, value)) in samples.iter().enumerate() {
-        let mut leaf = None;
-        for frame in nodes.frames(sample) {
-            leaf = Some(frame.node);
-            let (Some(weight), Some(last)) = (weights.get_mut(frame.node), counted.get_mut(frame.node))
-            else {
-                continue;
-            };
-            if *last != Some(number) {
-                *last = Some(number);
-                weight.cum = weight.cum.saturating_add(value);
-            }
-        }
-        if let Some(weight) = leaf.and_then(|leaf| weights.get_mut(leaf)) {
-            weight.flat = weight.flat.saturating_add(value);
-        }
+fn report(
+    subject: &Subject<'_>,
+    lens: &Lens,
+    dropped: Dropped,
+    rows: Vec<TopRow>,
+    rows_in_all: usize,
+) -> TopReport {
+    let values = rows.iter().map(|row| (row.flat, row.cum));
+    let numbers = subject.numbers.fitted(values, subject.header.total);
+    let Subject { header, filters, unmatched, .. } = subject;
+    TopReport {
+        header: header.clone(),
+        filters: filters.clone(),
+        unmatched: unmatched.clone(),
+        numbers,
+        heading: lens.heading,
+        dropped,
+        rows,
+        rows_in_all,
     }
-    weights.retain(|weight| weight.flat != 0 || weight.cum != 0);
-    weights
+}
+
+/// The rows of a graph from which small nodes and edges are gone.
+fn of_graph(subject: &Subject<'_>, lens: &Lens, graph: &Graph, node_fraction: f64) -> TopReport {
+    let mut sum = 0_i64;
+    let rows = graph.nodes.iter().filter_map(|node| {
+        let calls = node.callers.iter().filter_map(|&edge| graph.edges.get(edge));
+        let (some, others) =
+            calls.fold((false, false), |(some, others), edge| (some | edge.inlined, others | !edge.inlined));
+        let inlined = Inlined::of(some, others);
+        sum = sum.saturating_add(node.flat);
+        let place = graph.places.get(node.place)?.clone();
+        Some(TopRow { place, inlined, flat: node.flat, sum, cum: node.cum })
+    });
+    // As it is written, the bound is a share of the whole profile's total.
+    let node_cutoff = truncated(subject.header.total, node_fraction).saturating_abs();
+    let dropped = Dropped { node_cutoff, ..graph.dropped };
+    report(subject, lens, dropped, rows.collect(), graph.nodes_in_all)
 }
 
 /// For each of the rows whether it was inlined. Only callers that have a row count; a caller's caller does where the
 /// caller has none.
-fn inlining(nodes: &Nodes<'_>, samples: &[(&Sample, i64)], rows: &[Weight]) -> Vec<Inlined> {
-    let mut kept = vec![false; nodes.places().len()];
+fn inlining(nodes: &Nodes<'_>, samples: &[(&Sample, i64)], rows: &[Weight], cut: bool) -> Vec<Inlined> {
+    // While nothing is cut off, what has no row (for its values cancel out or are negative) is a caller, too.
+    let mut kept = vec![!cut; nodes.places().len()];
     for row in rows {
         if let Some(kept) = kept.get_mut(row.node) {
             *kept = true;
@@ -151,10 +195,9 @@ fn inlining(nodes: &Nodes<'_>, samples: &[(&Sample, i64)], rows: &[Weight]) -> V
         *some |= inlined;
         *others |= !inlined;
     }
-    let verdict = |row: &Weight| match seen.get(&row.node) {
-        Some((true, false)) => Inlined::Always,
-        Some((true, true)) => Inlined::Partly,
-        _ => Inlined::No,
+    let verdict = |row: &Weight| {
+        let (some, others) = seen.get(&row.node).copied().unwrap_or_default();
+        Inlined::of(some, others)
     };
     rows.iter().map(verdict).collect()
 }

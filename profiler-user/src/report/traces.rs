@@ -6,7 +6,7 @@ use super::header::Header;
 use super::measure::{AUTO, label as with_unit};
 use super::node::{Detail, Nodes, Place};
 use super::numbers::Numbers;
-use super::subject::{Lens, ReportError, Subject};
+use super::subject::{Lens, ReportError, Subject, Values};
 use super::tags::{Units, is_number, is_string};
 use crate::profile::proto::{Profile, Sample};
 use crate::profile::text;
@@ -62,7 +62,7 @@ pub struct TraceFrame {
 pub fn traces(profile: &Profile, lens: &Lens) -> Result<TracesReport, ReportError> {
     let subject = Subject::new(profile, lens)?;
     // As in pprof, paths stay as they are here.
-    let detail = Detail { by: lens.by, inlines: lens.inlines, ..Detail::default() };
+    let detail = Detail { by: lens.by, inlines: lens.inlines, columns: lens.columns, ..Detail::default() };
     let nodes = Nodes::new(&subject.profile, &detail)?;
     let units = Units::find(&subject.profile, &subject.profile.sample);
     let mut traces = Vec::with_capacity(subject.profile.sample.len());
@@ -76,6 +76,12 @@ pub fn traces(profile: &Profile, lens: &Lens) -> Result<TracesReport, ReportErro
             continue;
         }
         let value = sample.value.get(subject.index).copied().unwrap_or_default();
+        let value = match lens.values {
+            Values::Sums => value,
+            Values::Means => {
+                value.checked_div(sample.value.first().copied().unwrap_or_default()).unwrap_or(value)
+            }
+        };
         traces.push(Trace { value, labels: labels(&subject.profile, sample, &units), frames });
     }
     let places = nodes.places().iter().map(|place| place.clone().into_owned()).collect();

@@ -2,14 +2,15 @@
 
 use regex::Regex;
 
+use super::boxes::Labelled;
 use super::graph::Graph;
 use super::header::Header;
 use super::measure::truncated;
 use super::node::Objects;
-use super::numbers::Numbers;
+use super::numbers::{Numbers, Shown};
 use super::order::Sort;
-use super::subject::{Lens, ReportError, Subject};
-use super::trim::{Purpose, Trim, graph};
+use super::subject::{Heading, Lens, ReportError, Subject};
+use super::trim::{Besides, Purpose, Trim, graph};
 use crate::profile::proto::Profile;
 
 /// What to show, and how.
@@ -40,6 +41,8 @@ pub struct TreeReport {
     pub unmatched: Vec<&'static str>,
     /// Writes the values.
     pub numbers: Numbers,
+    /// What stands on top of the table; a drawing always has it all.
+    pub heading: Heading,
     /// Nodes and edges.
     pub graph: Graph,
     /// Which nodes are shown, by their index; all of them, unless some were asked for.
@@ -51,10 +54,26 @@ pub struct TreeReport {
 /// # Errors
 /// The profile is inconsistent, or does not have the value that is asked for.
 pub fn tree(profile: &Profile, options: &Options) -> Result<TreeReport, ReportError> {
+    make(profile, options, None)
+}
+
+/// Makes the graph; with a regex, calls are those only from and to what it matches.
+fn make(profile: &Profile, options: &Options, regex: Option<&Regex>) -> Result<TreeReport, ReportError> {
     let Options { lens, trim, purpose } = options;
     let subject = Subject::new(profile, lens)?;
     let nodes = subject.nodes(lens, Objects::Merged)?;
-    let mut graph = graph(&nodes, &subject.weighted(), *trim, *purpose, lens.negative);
+    let weighted = subject.weighted();
+    let unit = match &lens.unit {
+        Shown::Fitting => None,
+        Shown::Fixed(unit) => Some(unit.as_str()),
+    };
+    let labelled = (*purpose == Purpose::Drawing).then(|| Labelled::find(&subject.profile, &weighted, unit));
+    let divisors = subject.divisors(lens);
+    let wanted: Option<Vec<bool>> =
+        regex.map(|regex| nodes.places().iter().map(|place| regex.is_match(&place.name())).collect());
+    let besides =
+        Besides { labelled: labelled.as_ref(), divisors: divisors.as_deref(), wanted: wanted.as_deref() };
+    let mut graph = graph(&nodes, &weighted, *trim, *purpose, lens.negative, besides);
     // The bounds that pprof writes are shares of the whole profile's total, though it compares with shares of what the
     // filters leave.
     let bound = |fraction| truncated(subject.header.total, fraction).saturating_abs();
@@ -64,7 +83,7 @@ pub fn tree(profile: &Profile, options: &Options) -> Result<TreeReport, ReportEr
     let numbers = subject.numbers.fitted(rows, subject.header.total);
     let Subject { header, filters, unmatched, .. } = subject;
     let chosen = (0..graph.nodes.len()).collect();
-    Ok(TreeReport { header, filters, unmatched, numbers, graph, chosen })
+    Ok(TreeReport { header, filters, unmatched, numbers, heading: lens.heading, graph, chosen })
 }
 
 /// Makes the graph, and chooses those whose name matches; nothing is left out for being small.
@@ -73,7 +92,7 @@ pub fn tree(profile: &Profile, options: &Options) -> Result<TreeReport, ReportEr
 /// As [`tree`], or nothing matches.
 pub fn peek(profile: &Profile, lens: &Lens, sort: Sort, regex: &Regex) -> Result<TreeReport, ReportError> {
     let options = Options { lens: lens.clone(), trim: Trim::NOTHING, purpose: Purpose::Text(sort) };
-    let mut report = tree(profile, &options)?;
+    let mut report = make(profile, &options, Some(regex))?;
     let graph = &report.graph;
     let matches =
         |&node: &usize| graph.nodes.get(node).is_some_and(|node| regex.is_match(&graph.name(node.place)));

@@ -1,9 +1,10 @@
 //! Which nodes and edges of a call graph are worth showing: google/pprof's `-nodecount`, `-nodefraction` and
 //! `-edgefraction` (its report/report.go, `newTrimmedGraph`).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::graph::{Built, Dropped, Edge, Graph, Node, build};
+use super::boxes::{self, Labelled};
+use super::graph::{Built, Dropped, Edge, Graph, Node, build, weigh};
 use super::measure::{float, truncated};
 use super::node::{Nodes, Place};
 use super::order::{self, Sort, Weight};
@@ -37,39 +38,78 @@ pub enum Purpose {
     Drawing,
 }
 
-/// Builds the graph and trims it.
+/// What belongs to samples besides their value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Besides<'s> {
+    /// Their labels, which become boxes.
+    pub(super) labelled: Option<&'s Labelled<'s>>,
+    /// What values are divided by in the end, where means are shown.
+    pub(super) divisors: Option<&'s [(&'s Sample, i64)]>,
+    /// Places one of which is at an end of all calls that are asked for.
+    pub(super) wanted: Option<&'s [bool]>,
+}
+
+/// Builds the graph and trims it. Means are made of what is left: it is the sums that decide what is small.
 pub(super) fn graph(
     nodes: &Nodes<'_>,
     samples: &[(&Sample, i64)],
     trim: Trim,
     purpose: Purpose,
     negative: Negative,
+    besides: Besides<'_>,
 ) -> Graph {
-    let mut built = build(nodes, samples, None);
-    let mut rows = rows(&built, negative);
+    let Besides { labelled, divisors, wanted } = besides;
+    let places = nodes.places();
+    // What is left out changes neither value of what is left, so values alone decide. Calls are far more than places, and
+    // are summed up between those only that will be shown.
+    let mut rows = rows(&weigh(nodes, samples), negative);
     let total = rows.iter().fold(0_i64, |sum, row| sum.saturating_add(row.flat));
     let mut dropped = Dropped {
         node_cutoff: truncated(total, trim.node_fraction).saturating_abs(),
         edge_cutoff: truncated(total, trim.edge_fraction).saturating_abs(),
         ..Dropped::default()
     };
+    // `None` while nothing is left out.
+    let mut only: Option<Vec<bool>> = None;
     if dropped.node_cutoff > 0 {
         let before = rows.len();
         rows.retain(|row| row.cum.saturating_abs() >= dropped.node_cutoff);
         dropped.nodes = before - rows.len();
-        if dropped.nodes > 0 {
-            built = build(nodes, samples, Some(&marked(&rows, nodes.places().len())));
-            rows = self::rows(&built, negative);
-        }
+        only = (dropped.nodes > 0).then(|| marked(&rows, places.len()));
     }
     let nodes_in_all = rows.len();
-    sort(&mut rows, &built, nodes.places(), purpose);
-    if let Some(most) = trim.nodes.filter(|&most| most > 0 && most < rows.len()) {
+    // The order in a drawing depends on calls.
+    let mut built = match purpose {
+        Purpose::Text(by) => {
+            order::sort(&mut rows, places, |row| by.keys(row.flat, row.cum));
+            None
+        }
+        Purpose::Drawing => {
+            let built = build(nodes, samples, only.as_deref(), None);
+            by_score(&mut rows, &built, places);
+            Some(built)
+        }
+    };
+    let boxes = |rows: &[Weight]| {
+        let kept = marked(rows, places.len());
+        labelled.map(|labelled| labelled.sum(nodes, samples, Some(&kept), dropped.node_cutoff))
+    };
+    let mut sums = boxes(&rows);
+    let most = trim.nodes.filter(|&most| most > 0);
+    let most = most.map(|most| with_boxes(most, &rows, sums.as_ref()));
+    if let Some(most) = most.filter(|&most| most < rows.len()) {
         rows.truncate(most);
-        built = build(nodes, samples, Some(&marked(&rows, nodes.places().len())));
-        rows = self::rows(&built, negative);
-        sort(&mut rows, &built, nodes.places(), purpose);
+        sums = boxes(&rows);
+        only = Some(marked(&rows, places.len()));
+        built = None;
     }
+    let mut built = built.unwrap_or_else(|| {
+        let built = build(nodes, samples, only.as_deref(), wanted);
+        if purpose == Purpose::Drawing {
+            by_score(&mut rows, &built, places);
+        }
+        built
+    });
     let kept = marked(&rows, nodes.places().len());
     let is_kept = |place: usize| kept.get(place).copied().unwrap_or_default();
     let before = built.edges.len();
@@ -78,16 +118,56 @@ pub(super) fn graph(
     // Only what a node is at one end of is ever shown.
     built.edges.retain(|edge| is_kept(edge.from) || is_kept(edge.to));
     let mut graph = compact(&rows, &built.edges, nodes.places());
+    if let (Some(labelled), Some(sums)) = (labelled, &sums) {
+        let boxes = labelled.boxes(sums, rows.iter().map(|row| row.node));
+        for (node, boxes) in graph.nodes.iter_mut().zip(boxes) {
+            node.boxes = boxes;
+        }
+    }
     if purpose == Purpose::Drawing {
         without_shortcuts(&mut graph);
+    }
+    if let Some(divisors) = divisors {
+        divide(&mut graph, nodes, divisors, &kept);
     }
     Graph { nodes_in_all, dropped, ..graph }
 }
 
+/// Sums become means; what there is nothing to divide by stays.
+fn divide(graph: &mut Graph, nodes: &Nodes<'_>, divisors: &[(&Sample, i64)], kept: &[bool]) {
+    let built = build(nodes, divisors, Some(kept), None);
+    let numbers: HashMap<&Place<'_>, usize> =
+        nodes.places().iter().enumerate().map(|(number, place)| (place, number)).collect();
+    let calls: HashMap<(usize, usize), i64> =
+        built.edges.iter().map(|edge| ((edge.from, edge.to), edge.weight)).collect();
+    let places: Vec<Option<usize>> = graph.places.iter().map(|place| numbers.get(place).copied()).collect();
+    let number = |place: usize| places.get(place).copied().flatten();
+    let mean = |sum: i64, count: i64| sum.checked_div(count).unwrap_or(sum);
+    for node in &mut graph.nodes {
+        let Some(count) = number(node.place).and_then(|number| built.weights.get(number)) else { continue };
+        (node.flat, node.cum) = (mean(node.flat, count.flat), mean(node.cum, count.cum));
+    }
+    for edge in &mut graph.edges {
+        let ends = number(edge.from).zip(number(edge.to));
+        edge.weight = mean(edge.weight, ends.and_then(|ends| calls.get(&ends).copied()).unwrap_or_default());
+    }
+}
+
+/// How many nodes there is room for: boxes take room, too.
+fn with_boxes(most: usize, rows: &[Weight], sums: Option<&boxes::Boxes>) -> usize {
+    let Some(counts) = sums.map(boxes::Boxes::counts) else { return most };
+    let mut count = 0;
+    let full = rows.iter().position(|row| {
+        count += 1 + counts.get(&row.node).copied().unwrap_or_default().min(boxes::MOST);
+        count >= most
+    });
+    full.map_or(most, |last| last + 1)
+}
+
 /// The places that have a value.
-fn rows(built: &Built, negative: Negative) -> Vec<Weight> {
+fn rows(weights: &[Weight], negative: Negative) -> Vec<Weight> {
     let shown = |row: &&Weight| (row.flat != 0 || row.cum != 0) && !negative.drops(row.flat, row.cum);
-    built.weights.iter().filter(shown).copied().collect()
+    weights.iter().filter(shown).copied().collect()
 }
 
 fn marked(rows: &[Weight], places: usize) -> Vec<bool> {
@@ -100,14 +180,9 @@ fn marked(rows: &[Weight], places: usize) -> Vec<bool> {
     marked
 }
 
-fn sort(rows: &mut [Weight], built: &Built, places: &[Place<'_>], purpose: Purpose) {
-    match purpose {
-        Purpose::Text(by) => order::sort(rows, places, |row| by.keys(row.flat, row.cum)),
-        Purpose::Drawing => {
-            let scores = scores(built);
-            order::sort(rows, places, |row| (scores.get(row.node).copied().unwrap_or_default(), row.flat));
-        }
-    }
+fn by_score(rows: &mut [Weight], built: &Built, places: &[Place<'_>]) {
+    let scores = scores(built);
+    order::sort(rows, places, |row| (scores.get(row.node).copied().unwrap_or_default(), row.flat));
 }
 
 /// How much a node's own place in a drawing tells: the more its callers and callees differ in weight (their entropy),
@@ -142,7 +217,8 @@ fn entropy(weights: &[i64], own: i64) -> f64 {
         let share = float(weight.saturating_abs()) / float(total);
         -share * share.log2()
     };
-    let edges: f64 = weights.iter().map(|&weight| part(weight)).sum();
+    // Calls whose values cancel out in a comparison tell nothing; pprof's score then is no number at all.
+    let edges: f64 = weights.iter().filter(|&&weight| weight != 0).map(|&weight| part(weight)).sum();
     if own > 0 { edges + part(own) } else { edges }
 }
 
@@ -164,7 +240,8 @@ fn compact(rows: &[Weight], edges: &[Edge], places: &[Place<'_>]) -> Graph {
     };
     for row in rows {
         let place = place(row.node, &mut graph);
-        let node = Node { place, flat: row.flat, cum: row.cum, callers: vec![], callees: vec![] };
+        let node =
+            Node { place, flat: row.flat, cum: row.cum, callers: vec![], callees: vec![], boxes: vec![] };
         graph.nodes.push(node);
     }
     for edge in edges {

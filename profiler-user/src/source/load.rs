@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use super::census::Census;
 use super::folder::{Range, Window, walk};
 use super::parallel::in_order;
 use super::{Problem, Source, SourceError, url};
@@ -38,6 +39,8 @@ pub enum Labels {
     /// Only those that change what values mean (`pprof::`…). Then equal stacks of different processes and threads
     /// become one sample, and a folder of any length takes the memory of its different stacks.
     Drop,
+    /// As [`Labels::Drop`], and [`Loaded::census`] tells which there were.
+    Count,
 }
 
 /// The result.
@@ -49,6 +52,8 @@ pub struct Loaded {
     pub profiles: u64,
     /// How many files of folders were left out because they are broken.
     pub broken: u64,
+    /// Which labels and windows there are; empty unless asked for with [`Labels::Count`].
+    pub census: Census,
 }
 
 /// Is told what happens, for people who wait.
@@ -82,6 +87,7 @@ pub fn load(
         windows: 0,
         profiles: 0,
         broken: 0,
+        census: Census::default(),
     };
     for source in sources {
         let name = source.to_string();
@@ -125,6 +131,7 @@ struct Loading<'a> {
     windows: u64,
     profiles: u64,
     broken: u64,
+    census: Census,
 }
 
 impl Loading<'_> {
@@ -179,7 +186,7 @@ impl Loading<'_> {
             self.watcher.reading(&name);
             let added = prepared.and_then(|prepared| prepared.map(|prepared| self.add(prepared)).transpose());
             match added {
-                Ok(Some(Header { time, duration })) => {
+                Ok(Some(Header { time, duration, .. })) => {
                     let length = lengths.entry(window.start.unwrap_or(time)).or_default();
                     *length = duration.max(*length);
                 }
@@ -195,7 +202,8 @@ impl Loading<'_> {
     }
 
     /// Adds a profile.
-    fn add(&mut self, (header, profile): (Header, Profile)) -> Result<Header, Problem> {
+    fn add(&mut self, (mut header, profile): (Header, Profile)) -> Result<Header, Problem> {
+        self.census.merge(std::mem::take(&mut header.census));
         if self.profiles == 0 {
             self.only = Some(profile);
         } else {
@@ -209,7 +217,7 @@ impl Loading<'_> {
     }
 
     fn finish(self) -> Result<Loaded, SourceError> {
-        let Loading { only, merger, duration, windows, profiles, broken, .. } = self;
+        let Loading { only, merger, duration, windows, profiles, broken, census, .. } = self;
         let mut profile = match only {
             Some(only) => only,
             None => merger
@@ -224,7 +232,7 @@ impl Loading<'_> {
             profile.comment.push(i64::try_from(profile.string_table.len()).unwrap_or_default());
             profile.string_table.push(comment);
         }
-        Ok(Loaded { profile, profiles, broken })
+        Ok(Loaded { profile, profiles, broken, census })
     }
 }
 
@@ -236,23 +244,30 @@ fn prepare(
 ) -> Result<Option<(Header, Profile)>, Problem> {
     let mut profile = decode(bytes, DEFAULT_LIMIT)?;
     check(&profile, Rules::Readable)?;
-    let header = Header { time: profile.time_nanos, duration: profile.duration_nanos };
+    let mut header =
+        Header { time: profile.time_nanos, duration: profile.duration_nanos, census: Census::default() };
     let range = Range { since: selection.since, until: selection.until };
     // A window folder was chosen by its name already.
     if window_start.is_none() && header.time != 0 && !range.contains(header.time) {
         return Ok(None);
     }
     selection.samples.apply(&mut profile);
-    if selection.labels == Labels::Drop {
-        drop_labels(&mut profile);
+    match selection.labels {
+        Labels::Keep => {}
+        Labels::Drop => drop_labels(&mut profile),
+        Labels::Count => {
+            header.census = Census::of(&profile, window_start.unwrap_or(header.time));
+            drop_labels(&mut profile);
+        }
     }
     Ok(Some((header, profile)))
 }
 
-/// What of a profile decides over the length of the result, nanoseconds.
+/// What of a profile decides over the length of the result, nanoseconds; and what was seen in it.
 struct Header {
     time: i64,
     duration: i64,
+    census: Census,
 }
 
 fn drop_labels(profile: &mut Profile) {

@@ -3,6 +3,8 @@
 //! Several sources, and the files of a folder, become one profile. They are merged one by one, so that memory grows
 //! with what is different in them and not with their number.
 
+pub mod assembly;
+pub mod census;
 pub mod code;
 mod folder;
 mod load;
@@ -91,7 +93,7 @@ pub enum Problem {
     OutsideTime,
     /// The server could not be asked, or broke off.
     #[error("cannot be fetched: {0}; is the address right and the server up?")]
-    Fetch(#[from] ureq::Error),
+    Fetch(String),
     /// The server refuses.
     #[error("the server answers {status}{text}")]
     Status {

@@ -1,8 +1,9 @@
 //! Profiles over HTTP, by the conventions of Go's net/http/pprof and of `go tool pprof`.
 
+use std::error::Error;
 use std::time::Duration;
 
-use ureq::Agent;
+use reqwest::{Client, Response};
 
 use super::Problem;
 
@@ -13,21 +14,34 @@ const DEFAULT_SECONDS: f64 = 60.0;
 const GRACE_SECONDS: f64 = 5.0;
 
 /// The most of an error's text that is read, bytes.
-const ERROR_LIMIT: u64 = 4096;
+const ERROR_LIMIT: usize = 4096;
 
 /// The body behind a URL, of at most `limit` bytes.
 pub(super) fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, Problem> {
-    let config = Agent::config_builder()
-        .timeout_global(Some(timeout(url)))
-        // The body of an error says why.
-        .http_status_as_error(false)
+    let fetched = || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
+        runtime.block_on(fetched(url, limit))
+    };
+    // On a thread of its own: whoever calls may be in an event loop.
+    std::thread::scope(|scope| scope.spawn(fetched).join())
+        .unwrap_or_else(|_| Err(Problem::Fetch("the request panicked; please report it".to_owned())))
+}
+
+async fn fetched(url: &str, limit: usize) -> Result<Vec<u8>, Problem> {
+    // Once for the process; who was first is the same.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder()
+        .timeout(timeout(url))
+        .http1_only()
         .user_agent(concat!("profiler/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let mut response = Agent::new_with_config(config).get(url).call()?;
+        .build()
+        .map_err(failed)?;
+    let response = client.get(url).send().await.map_err(failed)?;
     let status = response.status();
     if status.as_u16() == 200 {
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        return Ok(response.body_mut().with_config().limit(limit).read_to_vec()?);
+        let body = body(response, limit).await.map_err(failed)?;
+        return body.ok_or_else(|| Problem::Fetch(format!("it has more than {limit} bytes")));
     }
     // Only a pprof endpoint's text is a reason; any other server would send a page.
     let headers = response.headers();
@@ -36,12 +50,36 @@ pub(super) fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, Problem> {
         .and_then(|kind| kind.to_str().ok())
         .is_some_and(|kind| kind.starts_with("text/plain"));
     let text = if headers.contains_key("x-go-pprof") && is_text {
-        let text = response.body_mut().with_config().limit(ERROR_LIMIT).read_to_string().unwrap_or_default();
-        format!(": {}", text.trim().replace(char::is_control, " "))
+        let bytes = body(response, ERROR_LIMIT).await.ok().flatten().unwrap_or_default();
+        format!(": {}", String::from_utf8_lossy(&bytes).trim().replace(char::is_control, " "))
     } else {
         String::new()
     };
     Err(Problem::Status { status: status.as_u16(), text })
+}
+
+/// All of a body; `None` when it is longer than that.
+async fn body(mut response: Response, limit: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    while let Some(more) = response.chunk().await? {
+        if bytes.len() + more.len() > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&more);
+    }
+    Ok(Some(bytes))
+}
+
+/// With what caused it, and without the URL, which may hold a password.
+fn failed(error: reqwest::Error) -> Problem {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Problem::Fetch(text)
 }
 
 /// One and a half times the seconds that the URL asks for, and some for the network.

@@ -1,6 +1,8 @@
 //! A bounded cache in two generations: what was not asked for while one generation filled up is forgotten.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::Functions;
 
@@ -12,18 +14,19 @@ pub(super) struct Cache {
     young: Generation,
     old: Generation,
     young_bytes: usize,
+    old_bytes: usize,
     limit: usize,
 }
 
 impl Cache {
     /// A cache that keeps about this many bytes.
     pub(super) fn new(limit: usize) -> Self {
-        Self { young: Generation::new(), old: Generation::new(), young_bytes: 0, limit }
+        Self { young: Generation::new(), old: Generation::new(), young_bytes: 0, old_bytes: 0, limit }
     }
 
-    /// Names, and about how many bytes the younger half of them takes.
+    /// Names, and about how many bytes they take.
     pub(super) fn size(&self) -> (usize, usize) {
-        (self.young.len() + self.old.len(), self.young_bytes)
+        (self.young.len() + self.old.len(), self.young_bytes + self.old_bytes)
     }
 
     pub(super) fn contains(&self, object: u64, address: u64) -> bool {
@@ -37,6 +40,7 @@ impl Cache {
             return Some(Arc::clone(functions));
         }
         let functions = self.old.remove(&key)?;
+        self.old_bytes = self.old_bytes.saturating_sub(bytes(&functions));
         self.insert(object, address, Arc::clone(&functions));
         Some(functions)
     }
@@ -45,7 +49,7 @@ impl Cache {
         // Half the limit a generation; the previous one stays until this one is full, too.
         if self.young_bytes > self.limit / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+            self.old_bytes = std::mem::take(&mut self.young_bytes);
         }
         self.young_bytes += bytes(&functions);
         self.young.insert((object, address), functions);
@@ -75,6 +79,8 @@ mod tests {
         }
         assert!(!cache.contains(1, 1));
         assert!(cache.contains(1, 9_999));
-        assert!(cache.young.len() + cache.old.len() <= 210);
+        let (entries, bytes) = cache.size();
+        assert!(entries <= 210);
+        assert_eq!(bytes, 64 * entries);
     }
 }

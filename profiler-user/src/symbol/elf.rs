@@ -23,6 +23,10 @@ use crate::{
 /// Addresses that are named between two looks at the memory that naming takes.
 const BATCH: usize = 16;
 
+/// Bytes of files' pages that stay where there is room, the program's own ten MiB included; a fifth of the budget where that is
+/// more.
+const FEW_PAGES: u64 = 24 << 20;
+
 /// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
 const MOST_FILES: usize = 256;
 /// Objects of which it is remembered that they have no debug file.
@@ -55,6 +59,11 @@ impl ElfNamer {
             without_lines: 0,
             nothing: Arc::new([]),
         }
+    }
+
+    /// Waits until the process is within its cap on CPU time.
+    pub(super) fn keep_pace(&mut self) {
+        self.pace.keep();
     }
 
     /// The functions at these addresses of an object, in the order of the addresses.
@@ -135,7 +144,7 @@ impl ElfNamer {
         source.debug_syms = self.has_room_for(pages::debug_bytes(file));
         let mut found = Vec::with_capacity(addresses.len());
         for batch in addresses.chunks(BATCH) {
-            self.pace.keep();
+            self.keep_pace();
             self.parsed.insert(path.clone(), 0);
             found.extend(self.name_batch(&mut source, batch));
             self.relieve(&path);
@@ -188,13 +197,18 @@ impl ElfNamer {
         fits
     }
 
-    /// Gives memory back where the budget is nearly used: first what can be read again from the files, then what was parsed of
-    /// other files than the one at hand, for that will be wanted again at once; last of all that, too.
+    /// Gives memory back: pages of files as soon as they are many, for they stay in the page cache, and mapping them again costs
+    /// little. Where the budget is nearly used also what was parsed of other files than the one at hand, for that will be
+    /// wanted again at once; last of all that, too.
     fn relieve(&mut self, at_hand: &Path) {
-        if self.gauge.room() > 0 {
+        let has_room = self.gauge.room() > 0;
+        if has_room && self.gauge.usage().files < FEW_PAGES.max(self.gauge.memory().bytes / 5) {
             return;
         }
         pages::release();
+        if has_room {
+            return;
+        }
         if self.gauge.room() == 0 && self.parsed.len() > 1 {
             self.give_back(Some(at_hand));
         }

@@ -60,6 +60,13 @@ impl Kallsyms {
         })
     }
 
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<u64>() * self.addresses.capacity()
+            + size_of::<u32>() * self.places.capacity()
+            + self.names.capacity()
+    }
+
     /// The function that an address lies in: the last one that begins at or before it.
     pub(super) fn find(&self, address: u64) -> Option<&str> {
         self.name(self.addresses.partition_point(|&first| first <= address).checked_sub(1)?)

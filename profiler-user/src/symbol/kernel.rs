@@ -36,6 +36,13 @@ impl KernelCode {
         Self { image: image(&symbols), symbols, modules: modules(), functions: HashMap::new() }
     }
 
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        // A name is kept as a key and in its function; the rest is the table's slot and the shared slice.
+        let names = self.functions.keys().map(|name| 2 * name.len() + size_of::<Function>() + 64);
+        self.symbols.bytes() + names.sum::<usize>()
+    }
+
     /// Has the names of addresses at hand.
     pub(super) fn prepare(&mut self, addresses: &[u64]) {
         // Code outside of what is known was loaded since: modules and BPF programs come and go.
@@ -153,6 +160,13 @@ fn build_id(notes: &[u8]) -> Option<String> {
         }
         rest = rest.get(contents_at + contents_len.next_multiple_of(4)..)?;
     }
+}
+
+/// The kernel functions that addresses lie in, read anew and kept by nobody.
+#[must_use]
+pub fn kernel_names(addresses: &[u64]) -> Vec<Option<String>> {
+    let table = symbols();
+    addresses.iter().map(|&address| table.find(address).map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

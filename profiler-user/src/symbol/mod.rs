@@ -19,7 +19,7 @@ use crate::{
 
 use cache::Cache;
 use elf::ElfNamer;
-pub use kernel::{KernelCode, KernelPlace};
+pub use kernel::{KernelCode, KernelPlace, kernel_names};
 
 /// One function at an address. Several where functions were inlined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub struct Namer {
     elf: ElfNamer,
     cache: Cache,
     kernel: KernelCode,
+    gauge: Gauge,
     nothing: Functions,
 }
 
@@ -56,9 +57,10 @@ impl Namer {
     pub fn new(gauge: Gauge, pace: Pace) -> Self {
         let names = gauge.memory().shares().names;
         Self {
-            elf: ElfNamer::new(gauge, pace),
+            elf: ElfNamer::new(gauge.clone(), pace),
             cache: Cache::new(usize::try_from(names).unwrap_or(usize::MAX)),
             kernel: KernelCode::new(),
+            gauge,
             nothing: Arc::new([]),
         }
     }
@@ -66,6 +68,8 @@ impl Namer {
     /// Names all these addresses at once; [`Namer::functions`] then has them. An address is the object's own
     /// ([`Object::address_of`]).
     pub fn prepare(&mut self, wanted: HashMap<u64, (Arc<Object>, Vec<u64>)>) {
+        // What the window before cost beyond its names is made up for here, where nothing may be new to name.
+        self.elf.keep_pace();
         for (id, (object, mut addresses)) in wanted {
             addresses.sort_unstable();
             addresses.dedup();
@@ -97,6 +101,14 @@ impl Namer {
         addresses.sort_unstable();
         addresses.dedup();
         self.kernel.prepare(&addresses);
+        self.tell();
+    }
+
+    /// Tells the gauge what names take.
+    fn tell(&self) {
+        let [names, kernel] =
+            [self.cache.size().1, self.kernel.bytes()].map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.gauge.set_names(names, kernel);
     }
 
     /// Where a kernel address lies, and its function.

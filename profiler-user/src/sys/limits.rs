@@ -42,6 +42,18 @@ pub fn set_memlock(limit: Limit) -> io::Result<()> {
     Ok(())
 }
 
+/// Raises the limit on locked memory as far as this process may: to none, or else up to the hard limit.
+///
+/// # Errors
+/// None are known.
+pub fn raise_memlock() -> io::Result<()> {
+    if set_memlock(Limit::UNLIMITED).is_ok() {
+        return Ok(());
+    }
+    let Limit { hard, .. } = memlock()?;
+    set_memlock(Limit { soft: hard, hard })
+}
+
 /// Gives free memory of the heap back to the kernel. The GNU C library keeps what lies under the last used block; others
 /// give it back by themselves.
 pub fn trim_heap() {
@@ -78,5 +90,12 @@ mod tests {
         assert!(limit.soft <= limit.hard);
         set_memlock(limit).unwrap();
         assert_eq!(memlock().unwrap(), limit);
+    }
+
+    #[test]
+    fn the_limit_is_raised_to_what_is_allowed() {
+        raise_memlock().unwrap();
+        let limit = memlock().unwrap();
+        assert_eq!(limit.soft, limit.hard);
     }
 }

@@ -4,16 +4,21 @@
 //! reports a failure as the [`std::io::Error`] of its errno. What an errno *means* for the user is decided by the
 //! caller: this folder knows the kernel's interface and nothing about profiling.
 
+pub mod bell;
 pub mod bpf;
 pub mod caps;
 pub mod cpus;
+pub mod kernel_code;
 pub mod limits;
 pub mod map;
 pub mod membarrier;
+pub mod own;
 pub mod perf;
 pub mod perf_ring;
 pub mod priority;
 pub mod shared;
+pub mod version;
+pub mod watch;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -3,7 +3,7 @@
 //! The kernel side sees where the memory of a stack ends, and copies all of it. Stacks on a heap, as goroutines have, end
 //! nowhere: the most is copied of each, unless this says that less will do.
 
-use profiler_common::{layout::DEFERRED_STACKS, outcome::Outcome};
+use profiler_common::{layout::DEFERRED_STACKS, outcome::Outcome, unwind::pool::process_flags};
 
 /// Bytes that are copied of a shallow stack.
 const SHALLOW: u64 = DEFERRED_STACKS[1] as u64;
@@ -21,6 +21,11 @@ impl Depth {
     /// Whether the lower part of a stack is enough.
     pub(super) fn is_shallow(self) -> bool {
         !self.deep && self.shallow >= ENOUGH
+    }
+
+    /// What the kernel side is told of it, of [`process_flags`].
+    pub(super) fn flags(self) -> u32 {
+        if self.is_shallow() { process_flags::SHALLOW } else { 0 }
     }
 
     /// Learns from a walk over a copy of `copied` bytes, which read or wanted to read the lowest `used` bytes.

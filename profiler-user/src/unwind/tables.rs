@@ -12,7 +12,7 @@ use profiler_common::{
     outcome::Outcome,
     unwind::{
         Memory,
-        pool::{DirectoryHeader, MAX_MAPPINGS, MappingEntry, PageEntry, ProcessTable, how},
+        pool::{DirectoryHeader, MAX_MAPPINGS, MappingEntry, PageEntry, ProcessTable, how, process_flags},
         rule::{PAGE_SHIFT, Rule},
     },
 };
@@ -77,7 +77,8 @@ struct Code {
 
 /// The mappings of a process.
 struct Entry {
-    extent: Extent,
+    /// Where they lie; `None` for a process that is not to be sampled.
+    extent: Option<Extent>,
     objects: Vec<u64>,
     /// What the kernel side was told.
     table: ProcessTable,
@@ -169,8 +170,8 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         self.pool.write_mappings(extent, &entries);
         let (count, generation) = (entries.len() as u32, process.generation);
         let depth = self.processes.get(&key).map(|entry| entry.depth).unwrap_or_default();
-        let shallow = u32::from(depth.is_shallow());
-        let table = ProcessTable { mappings: extent.unit, count, generation, shallow, asked_ns: 0 };
+        let flags = depth.flags() | if process.announced { 0 } else { process_flags::UNANNOUNCED };
+        let table = ProcessTable { mappings: extent.unit, count, generation, flags, asked_ns: 0 };
         if let Err(error) = self.kernel.set_process(&key, &table) {
             tracing::debug!("process {} is walked by frame pointers only: {error}", key.pid);
             self.refused += 1;
@@ -178,18 +179,39 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             self.drop_users(&objects);
             return;
         }
-        if let Some(before) = self.processes.insert(key, Entry { extent, objects, table, depth }) {
-            self.pool.release(before.extent);
-            self.drop_users(&before.objects);
+        self.replace(key, Entry { extent: Some(extent), objects, table, depth });
+    }
+
+    /// Takes note of what the kernel side was told, in place of what it was told before.
+    fn replace(&mut self, key: ProcessKey, entry: Entry) {
+        if let Some(before) = self.processes.insert(key, entry) {
+            self.release(&before);
         }
+    }
+
+    fn release(&mut self, entry: &Entry) {
+        if let Some(extent) = entry.extent {
+            self.pool.release(extent);
+        }
+        self.drop_users(&entry.objects);
+    }
+
+    /// Tells the kernel side that a process is not to be sampled.
+    pub fn exclude(&mut self, key: ProcessKey) {
+        let table = ProcessTable { flags: process_flags::EXCLUDED, ..ProcessTable::default() };
+        if let Err(error) = self.kernel.set_process(&key, &table) {
+            tracing::debug!("process {} is sampled for nothing: {error}", key.pid);
+            self.refused += 1;
+            return;
+        }
+        self.replace(key, Entry { extent: None, objects: Vec::new(), table, depth: Depth::default() });
     }
 
     /// Forgets a process.
     pub fn remove_process(&mut self, key: &ProcessKey) {
         if let Some(entry) = self.processes.remove(key) {
             self.kernel.remove_process(key);
-            self.pool.release(entry.extent);
-            self.drop_users(&entry.objects);
+            self.release(&entry);
         }
     }
 
@@ -228,9 +250,9 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             return;
         };
         entry.depth.learn(copied, used, outcome);
-        let shallow = u32::from(entry.depth.is_shallow());
-        if entry.table.shallow != shallow {
-            entry.table.shallow = shallow;
+        let flags = entry.depth.flags() | entry.table.flags & process_flags::UNANNOUNCED;
+        if entry.table.flags != flags {
+            entry.table.flags = flags;
             if let Err(error) = self.kernel.set_process(key, &entry.table) {
                 tracing::debug!("how deep the stacks of process {} are is not passed on: {error}", key.pid);
             }

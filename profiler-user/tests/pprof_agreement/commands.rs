@@ -18,7 +18,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// Options that both understand, in our writing; theirs have one dash and underscores, and granularities are options.
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 28] = [
     "",
     "--by=filefunctions",
     "--by=files",
@@ -46,6 +46,7 @@ const OPTIONS: [&str; 27] = [
     "--unit=auto",
     "--relative-percentages --focus=work|json|runtime",
     "--drop-negative",
+    "--showcolumns --by=lines",
 ];
 
 /// One way to ask for a report.
@@ -76,6 +77,10 @@ fn request(report: &str, functions: &str, extra: &str) -> Request {
 pub(crate) fn requests(report: &str, functions: &str) -> Vec<Request> {
     let of = |extra: &str| request(report, functions, extra);
     let mut all: Vec<Request> = OPTIONS.iter().map(|options| of(options)).collect();
+    if report == "traces" {
+        all.push(of("--mean"));
+        all.push(of("--mean --by=lines --focus=main"));
+    }
     if report == "tree" {
         for trim in [
             "--nodecount=7",
@@ -93,8 +98,24 @@ pub(crate) fn requests(report: &str, functions: &str) -> Vec<Request> {
             request.ours.push("--rows=0".to_owned());
             request.theirs.extend(words("-nodefraction=0 -edgefraction=0"));
         }
+        for trim in [
+            "--nodecount=12 --nodefraction=0.005 --edgefraction=0.001",
+            "--nodecount=0 --nodefraction=0.03 --edgefraction=0.01 --cum --compact-labels",
+            "--nodecount=5 --nodefraction=0.01 --edgefraction=0 --by=lines --focus=main",
+            "--mean --nodecount=0 --nodefraction=0 --edgefraction=0",
+            "--mean --cum --nodecount=9 --nodefraction=0.01 --edgefraction=0.001",
+        ] {
+            all.push(of(trim));
+        }
     }
     all
+}
+
+/// A dozen of these.
+pub(crate) fn dozen(report: &str, functions: &str) -> Vec<Request> {
+    const PLACES: [usize; 12] = [0, 1, 3, 4, 5, 9, 11, 12, 15, 16, 21, 25];
+    let mut all: Vec<Option<Request>> = requests(report, functions).into_iter().map(Some).collect();
+    PLACES.iter().filter_map(|&place| all.get_mut(place)?.take()).collect()
 }
 
 /// The path of the tool itself: `go tool` takes longer to find it than it takes to answer.
@@ -177,9 +198,21 @@ pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
         return;
     }
     let report = request.ours[0].as_str();
-    let (theirs_read, ours_read) = (read(report, &their_text), read(report, &our_text));
+    if let Err(difference) = agree(report, &their_text, &our_text, || ask(&mut theirs).1) {
+        panic!("{theirs:?}\nand\n{ours:?}\n{difference}");
+    }
+}
+
+/// Compares two reports number by number; `again` asks pprof once more, and an error tells where they differ.
+pub(crate) fn agree(
+    report: &str,
+    their_text: &str,
+    our_text: &str,
+    mut again: impl FnMut() -> String,
+) -> Result<(), String> {
+    let (theirs_read, ours_read) = (read(report, their_text), read(report, our_text));
     if theirs_read == ours_read {
-        return;
+        return Ok(());
     }
     // pprof leaves what has equal names and values in the random order of Go's maps, and so do its sums.
     let (theirs_sorted, ours_sorted) = (sorted(report, &theirs_read), sorted(report, &ours_read));
@@ -187,10 +220,10 @@ pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
     if ambiguous
         && (theirs_sorted == ours_sorted
             || agrees_where_determined(&theirs_sorted, &ours_sorted, || {
-                sorted(report, &read(report, &ask(&mut theirs).1))
+                sorted(report, &read(report, &again()))
             }))
     {
-        return;
+        return Ok(());
     }
     let (left, right) =
         if ambiguous { (theirs_sorted, ours_sorted) } else { (theirs_read.concat(), ours_read.concat()) };
@@ -201,26 +234,25 @@ pub(crate) fn compare(profiler: &Path, files: &[PathBuf], request: &Request) {
     };
     let folder = std::env::temp_dir().join("report-agreement");
     let _ = fs::create_dir_all(&folder);
-    let _ = fs::write(folder.join("theirs"), &their_text);
-    let _ = fs::write(folder.join("ours"), &our_text);
-    panic!(
-        "{theirs:?}\nand\n{ours:?}\ndiffer at line {place} of {} and {}:\n{}\n--- ours:\n{}\n(whole in {})",
+    let _ = fs::write(folder.join("theirs"), their_text);
+    let _ = fs::write(folder.join("ours"), our_text);
+    Err(format!(
+        "differ at line {place} of {} and {}:\n{}\n--- ours:\n{}\n(whole in {})",
         left.len(),
         right.len(),
         near(&left),
         near(&right),
         folder.display()
-    );
+    ))
 }
 
-/// Asks both for the call graph and compares nodes and edges with their values. pprof draws labels as boxes, too.
+/// Asks both for the call graph and compares nodes and edges with their values.
 pub(crate) fn compare_graphs(profiler: &Path, files: &[PathBuf]) {
     for options in
         ["", "--nodecount=15", "--by=lines", "--focus=main", "--nodefraction=0.02 --edgefraction=0.01"]
     {
         let mut request = request("callgraph", "", options);
         request.theirs[0] = "-dot".to_owned();
-        request.theirs.push("-taghide=.".to_owned());
         let (_, theirs) = ask(&mut theirs(files, &request));
         let (_, ours) = ask(&mut ours(profiler, files, &request));
         let (theirs, ours) = (drawn(&theirs), drawn(&ours));
@@ -232,14 +264,75 @@ pub(crate) fn compare_graphs(profiler: &Path, files: &[PathBuf]) {
     }
 }
 
+/// Asks both for instructions and compares addresses with their values; Go's pprof writes the instructions themselves in
+/// its own assembler's words.
+pub(crate) fn compare_instructions(profiler: &Path, file: &Path, functions: &str) {
+    for options in ["", "--focus=main", "--sample-index=0", "--hide=nothing"] {
+        let mut request = request("list", functions, options);
+        request.ours[0] = "disasm".to_owned();
+        request.theirs[0] = format!("-disasm={functions}");
+        let files = [file.to_owned()];
+        let (_, theirs) = ask(&mut theirs(&files, &request));
+        let (_, ours) = ask(&mut ours(profiler, &files, &request));
+        let (theirs, ours) = (costs(&theirs), costs(&ours));
+        assert!(theirs.len() > 8, "{request:?}: there are instructions");
+        assert_eq!(ours, theirs, "{request:?}");
+    }
+}
+
+/// Heads and sums of routines, and `flat cum address` of the instructions with a value. Routines of one name, which are in
+/// several programs, come in no order that could be told from their names: they are sorted by their contents.
+fn costs(text: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["ROUTINE", ..] | ["Total:", ..] => Some(line.to_owned()),
+            [flat, cum, "(flat,", ..] => Some(format!("{flat} {cum}")),
+            [".", ".", ..] => None,
+            [flat, cum, address, ..] if address.ends_with(':') => Some(format!("{flat} {cum} {address}")),
+            _ => None,
+        }
+    };
+    let mut routines: Vec<Vec<String>> = vec![Vec::new()];
+    for line in text.lines().filter_map(line) {
+        if line.starts_with("ROUTINE") {
+            routines.push(Vec::new());
+        }
+        if let Some(routine) = routines.last_mut() {
+            routine.push(line);
+        }
+    }
+    routines.sort();
+    routines.concat()
+}
+
 /// What tells of nodes and edges: the hint under the mouse, which has the whole name and the value; the size of a
-/// node's letters, which tells its own value; and whether an edge is inlined or dotted. Sorted.
-fn drawn(dot: &str) -> Vec<String> {
+/// node's letters, which tells its own value; and whether an edge is inlined or dotted. Of the boxes of labels whose they
+/// are, their names, values and dots. Sorted.
+pub(crate) fn drawn(dot: &str) -> Vec<String> {
     let part = |line: &str, start: &str, end: &str| {
         let (_, rest) = line.split_once(start)?;
         Some(rest.split_once(end)?.0.to_owned())
     };
+    let id = |line: &str| line.split_once(" [").map(|(id, _)| id.to_owned());
+    // What an id stands for; boxes have their node's in front of their own number.
+    let names: HashMap<String, String> = dot
+        .lines()
+        .filter_map(|line| Some((id(line)?, part(line, "tooltip=\"", "\"")?)))
+        .filter(|(id, _)| id.starts_with('N') && !id.contains(' '))
+        .collect();
+    let owner = |id: &str| {
+        let node: String = id.trim_start_matches('N').chars().take_while(char::is_ascii_digit).collect();
+        names.get(&format!("N{node}")).cloned().unwrap_or_default()
+    };
     let line = |line: &str| {
+        let own = id(line)?;
+        if own.contains('_') {
+            let what = part(line, "label = \"", "\"").unwrap_or_default();
+            let ends: Vec<usize> = own.split(" -> ").map(|end| end.matches('_').count()).collect();
+            let (value, dotted) = (part(line, "tooltip=\"", "\"")?, line.contains("dotted"));
+            return Some(format!("{} {what} {value} {dotted} {ends:?}", owner(&own)));
+        }
         let hint = part(line, "tooltip=\"", "\" ")?;
         if line.contains(" -> N") {
             let marks = ["(inline)", "style=\"dotted\""].map(|mark| line.contains(mark));
@@ -258,8 +351,7 @@ fn read(report: &str, text: &str) -> Vec<Vec<String>> {
     if report == "list" {
         return read_listing(text);
     }
-    let mut lines: Vec<String> =
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let mut lines: Vec<String> = text.lines().map(spaced).collect();
     if report != "raw" {
         let kind = lines.iter().position(|line| line.starts_with("Type:")).unwrap_or(0);
         let own = |line: &String| line.starts_with("File: ") || line.starts_with("Build ID: ");
@@ -268,6 +360,11 @@ fn read(report: &str, text: &str) -> Vec<Vec<String>> {
     }
     let separator = |line: &String| line.starts_with("-----------+") || line.starts_with("-----------------");
     lines.split(separator).map(<[String]>::to_vec).collect()
+}
+
+/// A line with its spaces made one. Behind a bracket pprof pads shares, and we do not everywhere.
+fn spaced(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(")
 }
 
 /// Routines; of one without source only its sums, because there pprof has an error and we the lines without text.

@@ -9,7 +9,9 @@
 )]
 
 mod commands;
+mod difference;
 mod made;
+mod prompt;
 
 use std::collections::HashSet;
 use std::fs;
@@ -50,7 +52,9 @@ fn real() -> [PathBuf; 5] {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pprof_agreement");
         fs::create_dir_all(&folder).unwrap();
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pprof_agreement/work.go");
-        go(&["run", program, folder.to_str().unwrap()]);
+        let built = folder.join("work");
+        go(&["build", "-o", built.to_str().unwrap(), program]);
+        stdout_of(Command::new(&built).arg(&folder));
         folder
     });
     ["cpu", "heap", "mutex", "block", "goroutine"].map(|name| folder.join(format!("{name}.pb.gz")))
@@ -233,7 +237,7 @@ fn several_profiles_merged() {
 
 /// All reports of some files, with all options.
 fn compare_reports(files: &[PathBuf], functions: &str) {
-    for report in ["top", "tree", "peek", "list", "traces", "raw"] {
+    for report in ["top", "tree", "peek", "list", "traces", "tags", "raw"] {
         for request in commands::requests(report, functions) {
             commands::compare(Path::new(env!("CARGO_BIN_EXE_profiler")), files, &request);
         }
@@ -244,6 +248,26 @@ fn compare_reports(files: &[PathBuf], functions: &str) {
 fn reports_of_a_go_programs_profiles() {
     for file in real() {
         compare_reports(&[file], "main|sort|mallocgc");
+    }
+}
+
+/// Profiles that the profiler and Go's pprof made on other days, with a dozen ways to ask for each report.
+#[test]
+fn reports_of_the_corpus() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|end| end == "gz")).collect();
+    assert!(files.len() >= 8, "{files:?}");
+    for file in files {
+        for report in ["top", "tree", "peek", "list", "traces"] {
+            for request in commands::dozen(report, "main|sort|mallocgc|chain_1|leaf") {
+                commands::compare(
+                    Path::new(env!("CARGO_BIN_EXE_profiler")),
+                    std::slice::from_ref(&file),
+                    &request,
+                );
+            }
+        }
     }
 }
 
@@ -267,9 +291,39 @@ fn reports_of_merged_profiles() {
 }
 
 #[test]
+fn one_profile_less_another() {
+    let profiler = Path::new(env!("CARGO_BIN_EXE_profiler"));
+    let [_, heap, ..] = real();
+    let others = [write("less-1.pb.gz", 51, Kind::Cpu), write("less-2.pb.gz", 52, Kind::Cpu)];
+    for (file, base) in [(&others[0], &others[1]), (&others[1], &heap), (&others[1], &others[1])] {
+        for how in ["base", "diff_base"] {
+            difference::compare_difference(profiler, file, base, how);
+        }
+    }
+}
+
+#[test]
+fn instructions() {
+    let profiler = Path::new(env!("CARGO_BIN_EXE_profiler"));
+    commands::compare_instructions(profiler, &real()[0], "^main\\.|^sort\\.|mallocgc");
+}
+
+#[test]
+fn the_prompt() {
+    let profiler = Path::new(env!("CARGO_BIN_EXE_profiler"));
+    for file in real() {
+        prompt::compare(profiler, &file, "main|sort", "0");
+    }
+    prompt::compare(profiler, &write("prompt.pb.gz", 31, Kind::Cpu), "work|helper", "wall");
+    prompt::compare(profiler, &write("prompt-difference.pb.gz", 32, Kind::Difference), "work|helper", "0");
+}
+
+#[test]
 fn call_graphs() {
     let [cpu, heap, ..] = real();
-    for file in [cpu, heap] {
+    let made = write("graph.pb.gz", 41, Kind::Cpu);
+    let difference = write("graph-difference.pb.gz", 42, Kind::Difference);
+    for file in [cpu, heap, made, difference] {
         commands::compare_graphs(Path::new(env!("CARGO_BIN_EXE_profiler")), &[file]);
     }
 }

@@ -103,7 +103,7 @@ fn a_command_that_is_gone_is_named_by_what_was_heard() {
     let forks = hear(&mut sideband, &mut table);
     let start_ns = forks.iter().find(|fork| fork.0 == pid).unwrap().1;
     let key = ProcessKey { start_ns, pid, exec_id: 9 };
-    table.first_sight(key, &info());
+    table.first_sight(key, &info(), None);
     let process = table.get(&key);
     assert_eq!(process.name, "test");
     check_command(&process, "/sleep");
@@ -275,4 +275,12 @@ fn what_is_gone_stays_where_nothing_else_is_mapped() {
         (0x9000, 0xa000),
     ];
     assert_eq!(all, expected);
+}
+
+#[test]
+fn threads_of_the_kernel_are_told_from_programs() {
+    // kthreadd, where this is the first pid namespace.
+    let is_kthreadd = fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n");
+    assert_eq!(is_kernel_thread(2), is_kthreadd);
+    assert!(!is_kernel_thread(std::process::id()) && !is_kernel_thread(u32::MAX));
 }

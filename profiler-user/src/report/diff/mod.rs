@@ -2,13 +2,14 @@
 
 pub mod condition;
 mod interval;
+pub mod judge;
 mod side;
 
 use std::collections::BTreeMap;
 
 use interval::{Estimate, difference, number, share};
-pub(super) use side::Key;
 use side::Side;
+pub(super) use side::{Counting, Key};
 
 use super::flame::{FlameReport, of_two};
 use super::header::Header;
@@ -209,11 +210,12 @@ pub fn overlaid(
     lens: &Lens,
     normalize: Normalize,
 ) -> Result<FlameReport, ReportError> {
-    of_two(base, other, lens, |base, other| match normalize {
+    let factor = |base: &Header, other: &Header| match normalize {
         Normalize::Absolute => 1.0,
         Normalize::Share | Normalize::Cpu => float(other.total) / float(base.total),
         Normalize::Rate => float(other.duration_nanos) / float(base.duration_nanos),
-    })
+    };
+    of_two(base, other, lens, normalize, factor)
 }
 
 /// From sums to what is shown.

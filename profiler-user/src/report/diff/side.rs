@@ -54,22 +54,8 @@ impl Side {
     pub(super) fn new(profile: &Profile, lens: &Lens, rows: &Rows) -> Result<Side, ReportError> {
         let profile = at_home(profile, lens);
         let subject = Subject::new(&profile, lens)?;
-        let ticks = Ticks::of(&subject.profile, subject.index);
-        let all = ticks.map(|ticks| {
-            // As the total is: of everything, or of what the filters leave.
-            let ratio = if subject.header.total == 0 { 0.0 } else { float(subject.header.total) };
-            match ticks {
-                Ticks::Period(period) => ratio / period,
-                Ticks::Counted(index) => {
-                    let counted = if lens.shares == crate::report::subject::Shares::OfAll {
-                        &profile.sample
-                    } else {
-                        &subject.profile.sample
-                    };
-                    counted.iter().map(|sample| counted_in(sample, index)).sum()
-                }
-            }
-        });
+        let counting = Counting::of(&profile, &subject, lens);
+        let (ticks, all) = (counting.ticks, counting.all);
         let rows = match rows {
             Rows::Places => places(&subject, lens, ticks)?,
             Rows::Label(key) => label_values(&subject, key, ticks),
@@ -96,6 +82,36 @@ fn at_home<'a>(profile: &'a Profile, lens: &Lens) -> std::borrow::Cow<'a, Profil
         }
     }
     std::borrow::Cow::Owned(profile)
+}
+
+/// How the ticks of a side are counted.
+#[derive(Clone, Copy)]
+pub(in crate::report) struct Counting {
+    ticks: Option<Ticks>,
+    /// All ticks of the profile, whatever the filters leave; `None` where values are not counts of ticks.
+    pub(in crate::report) all: Option<f64>,
+}
+
+impl Counting {
+    /// `profile` is what the subject was made of.
+    pub(in crate::report) fn of(profile: &Profile, subject: &Subject<'_>, lens: &Lens) -> Counting {
+        let ticks = Ticks::of(&subject.profile, subject.index);
+        let all = ticks.map(|ticks| match ticks {
+            // As the total is: of everything, or of what the filters leave.
+            Ticks::Period(period) => float(subject.header.total) / period,
+            Ticks::Counted(index) => {
+                let of_all = lens.shares == crate::report::subject::Shares::OfAll;
+                let counted = if of_all { &profile.sample } else { &subject.profile.sample };
+                counted.iter().map(|sample| counted_in(sample, index)).sum()
+            }
+        });
+        Counting { ticks, all }
+    }
+
+    /// The ticks of a sample with this value; 0 where values are not counts of ticks.
+    pub(in crate::report) fn in_sample(&self, sample: &Sample, value: i64) -> f64 {
+        self.ticks.map_or(0.0, |ticks| ticks.in_sample(sample, float(value)))
+    }
 }
 
 /// How many ticks a value stands for.

@@ -1,58 +1,37 @@
 //! The flame graph as one page that needs nothing else: no server, no network, no other file.
 
-use serde::Serialize;
-
+use super::FlameReport;
 use super::svg::{escape, subtitle, title};
-use super::{FlameReport, Kind};
-use crate::report::measure::AUTO;
+use crate::report::json;
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const PAGE: &str = include_str!("page/page.html");
 
-/// What the page draws, in columns: a row per frame, parents before their children.
-#[derive(Serialize)]
-struct Data<'a> {
-    names: Vec<String>,
-    /// Index into `names`; -1 for the root.
-    name: Vec<i64>,
-    depth: Vec<usize>,
-    /// 1 where inlined.
-    inlined: Vec<u8>,
-    own: Vec<i64>,
-    total: Vec<i64>,
-    /// Of a comparison, the value of each frame in the base, on the same scale; `null` otherwise.
-    base: Option<Vec<i64>>,
-    /// What shares relate to.
-    whole: i64,
-    unit: &'a str,
-}
+/// Colours, controls and the graph, for every page that has one.
+pub const STYLE: &str = include_str!("page/flame.css");
+
+/// The scripts that draw a flame graph, for every page that has one, by name and in the order in which they need each
+/// other.
+pub const SCRIPTS: [(&str, &str); 6] = [
+    ("values.js", include_str!("page/values.js")),
+    ("tree.js", include_str!("page/tree.js")),
+    ("colours.js", include_str!("page/colours.js")),
+    ("strip.js", include_str!("page/strip.js")),
+    ("input.js", include_str!("page/input.js")),
+    ("canvas.js", include_str!("page/canvas.js")),
+];
+
+/// What this page has besides.
+const SCRIPT: &str = include_str!("page/page.js");
 
 /// The page. Of a comparison, frames are as wide as the larger of their two values, and coloured by what changed.
 ///
 /// # Errors
 /// What the serializer reports, which for this data is nothing that has been seen.
 pub fn html(report: &FlameReport) -> serde_json::Result<String> {
-    let FlameReport { header, numbers, places, frames, .. } = report;
-    let divided =
-        |values: &mut dyn Iterator<Item = i64>| values.map(|value| numbers.divided(value)).collect();
-    let data = Data {
-        names: places.iter().map(|place| place.name()).collect(),
-        name: frames
-            .iter()
-            .map(|frame| frame.place.and_then(|place| i64::try_from(place).ok()).unwrap_or(-1))
-            .collect(),
-        depth: frames.iter().map(|frame| frame.depth).collect(),
-        inlined: frames.iter().map(|frame| u8::from(frame.inlined)).collect(),
-        own: divided(&mut frames.iter().map(|frame| frame.own)),
-        total: divided(&mut frames.iter().map(|frame| frame.total)),
-        base: (report.kind == Kind::Comparison).then(|| divided(&mut frames.iter().map(|frame| frame.base))),
-        whole: numbers.divided(header.total),
-        unit: if header.unit.is_empty() { AUTO } else { &header.unit },
-    };
     // In a script element, nothing may look like its end.
-    let data = serde_json::to_string(&data)?.replace('<', "\\u003c");
-    let mut page = String::with_capacity(data.len() + PAGE.len() + STYLE.len() + SCRIPT.len());
+    let data = json::flame(report)?.replace('<', "\\u003c");
+    let scripts: String = SCRIPTS.iter().map(|(_, script)| *script).chain([SCRIPT]).collect();
+    let mut page = String::with_capacity(data.len() + PAGE.len() + STYLE.len() + scripts.len());
     let parts = [
         ("STYLE", STYLE.to_owned()),
         ("TITLE", escape(&title(report))),
@@ -66,7 +45,7 @@ pub fn html(report: &FlameReport) -> serde_json::Result<String> {
         page.push_str(before);
         match mark {
             "DATA" => page.push_str(&data),
-            "SCRIPT" => page.push_str(SCRIPT),
+            "SCRIPT" => page.push_str(&scripts),
             mark => page.push_str(
                 parts
                     .iter()

@@ -1,17 +1,22 @@
 //! All stacks as one tree, for flame graphs: [`svg`] to look at anywhere, [`html`] to explore, and for other viewers
-//! [`speedscope`] and [`firefox`].
+//! [`speedscope`] and [`firefox`]. [`sandwich`] turns it into one function's callers and callees.
 
 pub mod firefox;
 pub mod html;
+pub mod sandwich;
 pub mod speedscope;
 pub mod svg;
+mod tree;
 
 use std::collections::HashMap;
 
-use super::diff::Key;
+use tree::{Load, Tree};
+
+use super::diff::judge::Judge;
+use super::diff::{Counting, Key, Normalize, Verdict};
 use super::header::Header;
 use super::measure::truncated;
-use super::node::{Objects, Place};
+use super::node::{Objects, Place, base as file_name};
 use super::numbers::Numbers;
 use super::subject::{Lens, ReportError, Subject};
 use crate::profile::proto::Profile;
@@ -29,11 +34,15 @@ pub struct FlameReport {
     pub numbers: Numbers,
     /// All places; frames point into them.
     pub places: Vec<Place<'static>>,
+    /// For each place the file name of a binary that has it; empty where none is known.
+    pub objects: Vec<String>,
     /// The frames, parents before their children, siblings by falling value and then by name. The first is the root,
     /// which stands for all samples and has no place.
     pub frames: Vec<FlameFrame>,
     /// Whether frames know what they were before.
     pub kind: Kind,
+    /// Of a comparison, tells changes from noise; `None` where values are not counts of ticks.
+    pub judge: Option<Judge>,
 }
 
 /// What a tree is of.
@@ -47,7 +56,7 @@ pub enum Kind {
 }
 
 /// A function as it was called along one way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FlameFrame {
     /// Index into [`FlameReport::places`]; `None` for the root.
     pub place: Option<usize>,
@@ -61,6 +70,10 @@ pub struct FlameFrame {
     pub total: i64,
     /// In a comparison, what `total` was before, on the same scale; else 0.
     pub base: i64,
+    /// In a comparison, the ticks behind `base` and `total`; else 0.
+    pub ticks: [f64; 2],
+    /// In a comparison, what the change from `base` to `total` means; else [`Verdict::Same`].
+    pub verdict: Verdict,
 }
 
 /// Puts all stacks into one tree.
@@ -73,15 +86,17 @@ pub fn flame(profile: &Profile, lens: &Lens) -> Result<FlameReport, ReportError>
     let mut tree = Tree::default();
     for (sample, value) in subject.weighted() {
         let stack = nodes.frames(sample).map(|frame| (frame.node, frame.inlined));
-        tree.add(stack, value, 0);
+        tree.add(stack, Load { value, ..Load::default() });
     }
     let names: Vec<String> = nodes.places().iter().map(Place::name).collect();
-    let frames = tree.frames(&names);
+    let frames = tree.frames(&names, Kind::Single, None);
+    let objects = nodes.mappings(&subject.profile).into_iter().map(object).collect();
     let places = nodes.places().iter().map(|place| place.clone().into_owned()).collect();
     let numbers = subject.numbers.clone();
     let Subject { ref header, ref filters, ref unmatched, .. } = subject;
     let (header, filters, unmatched) = (header.clone(), filters.clone(), unmatched.clone());
-    Ok(FlameReport { header, filters, unmatched, numbers, places, frames, kind: Kind::Single })
+    let kind = Kind::Single;
+    Ok(FlameReport { header, filters, unmatched, numbers, places, objects, frames, kind, judge: None })
 }
 
 /// Puts the stacks of two profiles into one tree, whose frames know both values; `factor` says what the values of the
@@ -90,23 +105,31 @@ pub(super) fn of_two(
     base: &Profile,
     other: &Profile,
     lens: &Lens,
+    normalize: Normalize,
     factor: impl Fn(&Header, &Header) -> f64,
 ) -> Result<FlameReport, ReportError> {
+    let profiles = [base, other];
     let (base, other) = (Subject::new(base, lens)?, Subject::new(other, lens)?);
+    let counting = [Counting::of(profiles[0], &base, lens), Counting::of(profiles[1], &other, lens)];
+    let judge = Judge::new([&base.header, &other.header], counting.map(|side| side.all), normalize);
     let factor = factor(&base.header, &other.header);
     let factor = if factor.is_finite() { factor } else { 1.0 };
     let mut places: Vec<Place<'static>> = Vec::new();
+    let mut objects: Vec<String> = Vec::new();
     let mut known: HashMap<Key, usize> = HashMap::new();
     let mut tree = Tree::default();
-    for (subject, of_base) in [(&base, true), (&other, false)] {
+    for (subject, counting, of_base) in [(&base, &counting[0], true), (&other, &counting[1], false)] {
         let nodes = subject.nodes(lens, Objects::Told)?;
+        let mappings = nodes.mappings(&subject.profile);
         // What is the same function on both sides is one place.
         let common: Vec<usize> = nodes
             .places()
             .iter()
-            .map(|place| {
+            .zip(mappings)
+            .map(|(place, mapping)| {
                 *known.entry(Key::of(place)).or_insert_with(|| {
                     places.push(place.clone().into_owned());
+                    objects.push(object(mapping));
                     places.len() - 1
                 })
             })
@@ -114,17 +137,25 @@ pub(super) fn of_two(
         for (sample, value) in subject.weighted() {
             let frames = nodes.frames(sample);
             let stack = frames.filter_map(|frame| Some((*common.get(frame.node)?, frame.inlined)));
-            if of_base {
-                tree.add(stack, 0, truncated(value, factor));
+            let ticks = counting.in_sample(sample, value);
+            let load = if of_base {
+                Load { value: 0, base: truncated(value, factor), ticks: [ticks, 0.0] }
             } else {
-                tree.add(stack, value, 0);
-            }
+                Load { value, base: 0, ticks: [0.0, ticks] }
+            };
+            tree.add(stack, load);
         }
     }
     let names: Vec<String> = places.iter().map(Place::name).collect();
-    let frames = tree.frames(&names);
-    let Subject { header, filters, unmatched, numbers, .. } = other;
-    Ok(FlameReport { header, filters, unmatched, numbers, places, frames, kind: Kind::Comparison })
+    let kind = Kind::Comparison;
+    let frames = tree.frames(&names, kind, judge.as_ref());
+    let Subject { header, filters, numbers, .. } = other;
+    let unmatched = other.unmatched.into_iter().filter(|name| base.unmatched.contains(name)).collect();
+    Ok(FlameReport { header, filters, unmatched, numbers, places, objects, frames, kind, judge })
+}
+
+fn object(mapping: &str) -> String {
+    if mapping.is_empty() { String::new() } else { file_name(mapping).to_owned() }
 }
 
 impl FlameReport {
@@ -141,6 +172,23 @@ impl FlameReport {
         self.frames.first().map_or(0, |root| root.total)
     }
 
+    /// The same report over other frames.
+    fn with_frames(&self, frames: Vec<FlameFrame>) -> FlameReport {
+        let FlameReport { header, filters, unmatched, numbers, places, objects, frames: _, kind, judge } =
+            self;
+        FlameReport {
+            header: header.clone(),
+            filters: filters.clone(),
+            unmatched: unmatched.clone(),
+            numbers: numbers.clone(),
+            places: places.clone(),
+            objects: objects.clone(),
+            frames,
+            kind: *kind,
+            judge: judge.clone(),
+        }
+    }
+
     /// Each frame with its left edge, in units of the value: children lie side by side from the left of their parent.
     pub fn laid_out(&self) -> impl Iterator<Item = (i64, &FlameFrame)> {
         // By depth, where the next frame begins.
@@ -152,89 +200,6 @@ impl FlameReport {
             edges.push(left);
             (left, frame)
         })
-    }
-}
-
-/// The tree while it grows.
-#[derive(Debug)]
-struct Tree {
-    nodes: Vec<Grown>,
-    known: HashMap<(usize, usize), usize>,
-}
-
-#[derive(Debug)]
-struct Grown {
-    place: Option<usize>,
-    inlined: bool,
-    own: i64,
-    total: i64,
-    base: i64,
-    children: Vec<usize>,
-}
-
-impl Default for Tree {
-    fn default() -> Tree {
-        let root = Grown { place: None, inlined: false, own: 0, total: 0, base: 0, children: vec![] };
-        Tree { nodes: vec![root], known: HashMap::new() }
-    }
-}
-
-impl Tree {
-    fn add(&mut self, stack: impl Iterator<Item = (usize, bool)>, value: i64, base: i64) {
-        let mut at = 0;
-        self.count(at, value, base);
-        for (place, inlined) in stack {
-            let next = self.nodes.len();
-            let child = *self.known.entry((at, place)).or_insert(next);
-            if child == next {
-                self.nodes.push(Grown {
-                    place: Some(place),
-                    inlined: true,
-                    own: 0,
-                    total: 0,
-                    base: 0,
-                    children: vec![],
-                });
-                if let Some(parent) = self.nodes.get_mut(at) {
-                    parent.children.push(child);
-                }
-            }
-            if let Some(node) = self.nodes.get_mut(child) {
-                node.inlined &= inlined;
-            }
-            self.count(child, value, base);
-            at = child;
-        }
-        if let Some(leaf) = self.nodes.get_mut(at) {
-            leaf.own = leaf.own.saturating_add(value);
-        }
-    }
-
-    fn count(&mut self, node: usize, value: i64, base: i64) {
-        if let Some(node) = self.nodes.get_mut(node) {
-            node.base = node.base.saturating_add(base);
-            node.total = node.total.saturating_add(value);
-        }
-    }
-
-    /// In the order of [`FlameReport::frames`].
-    fn frames(&self, names: &[String]) -> Vec<FlameFrame> {
-        let mut frames = Vec::with_capacity(self.nodes.len());
-        let mut waiting: Vec<(usize, usize)> = vec![(0, 0)];
-        while let Some((at, depth)) = waiting.pop() {
-            let Some(node) = self.nodes.get(at) else { continue };
-            let &Grown { place, inlined, own, total, base, ref children } = node;
-            frames.push(FlameFrame { place, depth, inlined: inlined && place.is_some(), own, total, base });
-            let mut children = children.clone();
-            // The last is taken first.
-            children.sort_by_cached_key(|&child| {
-                let child = self.nodes.get(child);
-                let name = child.and_then(|child| names.get(child.place?));
-                (child.map(|child| child.total.max(child.base)), std::cmp::Reverse(name))
-            });
-            waiting.extend(children.into_iter().map(|child| (child, depth + 1)));
-        }
-        frames
     }
 }
 

@@ -72,10 +72,11 @@ fn draw(out: &mut String, report: &FlameReport, frame: &FlameFrame, x: f64, widt
     let value = report.numbers.value(frame.total);
     let own = report.numbers.value(frame.own);
     let y = TOP + frame.depth * ROW;
-    let (hue, saturation) = frame.place.map_or((0, 0), |_| (hue(&name), 62));
+    let object = frame.place.and_then(|place| report.objects.get(place)).map_or("", String::as_str);
+    let (hue, saturation) = frame.place.map_or((0, 0), |_| (hue(&name, object), 45));
     let _infallible = write!(
         out,
-        r#"<g class="f"><title>{}{inlined}: {value} ({share}), {own} itself</title><rect x="{x:.2}" y="{y}" width="{:.2}" height="{}" rx="1" fill="hsl({hue},{saturation}%,72%)"/>"#,
+        r#"<g class="f"><title>{}{inlined}: {value} ({share}), {own} itself</title><rect x="{x:.2}" y="{y}" width="{:.2}" height="{}" rx="1" fill="hsl({hue},{saturation}%,77%)"/>"#,
         escape(&name),
         width.max(0.1),
         ROW - 1,

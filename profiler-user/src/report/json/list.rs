@@ -42,6 +42,23 @@ struct Line {
 /// # Errors
 /// What the serializer reports, which for this data is nothing that has been seen.
 pub fn list(report: &ListReport, read: Read<'_>) -> serde_json::Result<String> {
+    listing(report, Lines::Valued, read)
+}
+
+/// Which lines of a function are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Those with a value.
+    Valued,
+    /// Where the source is at hand, also those between, before and behind them.
+    Around,
+}
+
+/// Likewise, with a choice of lines.
+///
+/// # Errors
+/// What the serializer reports, which for this data is nothing that has been seen.
+pub fn listing(report: &ListReport, shown: Lines, read: Read<'_>) -> serde_json::Result<String> {
     let ListReport { header, unmatched: _, numbers, routines } = report;
     let mut all = Vec::with_capacity(routines.len());
     for routine in routines {
@@ -54,19 +71,25 @@ pub fn list(report: &ListReport, read: Read<'_>) -> serde_json::Result<String> {
             let lines = source.as_ref().ok()?;
             usize::try_from(number.checked_sub(1)?).ok().and_then(|index| lines.get(index)).cloned()
         };
-        let lines = routine.lines.iter().map(|(&line, &(flat, cum))| Line {
-            line,
-            flat: numbers.divided(flat),
-            cum: numbers.divided(cum),
-            source: text(line),
-        });
+        let valued = |line: i64| {
+            let (flat, cum) = routine.lines.get(&line).copied().unwrap_or_default();
+            Line { line, flat: numbers.divided(flat), cum: numbers.divided(cum), source: text(line) }
+        };
+        let lines: Vec<Line> = match (shown, &source) {
+            (Lines::Around, Ok(source)) => {
+                // Lines are numbered by the profile, and might be any.
+                let end = i64::try_from(source.len()).unwrap_or(i64::MAX).min(routine.last);
+                (routine.first..=end).map(valued).collect()
+            }
+            _ => routine.lines.keys().map(|&line| valued(line)).collect(),
+        };
         all.push(Routine {
             function: &routine.function,
             file: &routine.file,
             flat: numbers.divided(routine.flat),
             cum: numbers.divided(routine.cum),
             cum_percent: percent(routine.cum, header.total),
-            lines: lines.collect(),
+            lines,
             no_source: source.err(),
         });
     }
@@ -93,5 +116,10 @@ mod tests {
         assert_eq!(value["routines"][0]["no_source"], "looked for inlined.h");
         assert_eq!(value["routines"][1]["lines"][0]["source"], "work();");
         assert_eq!(value["routines"][1]["lines"][0]["cum"], 50_000_000);
+        let text = listing(&report, Lines::Around, &mut read).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let lines = value["routines"][1]["lines"].as_array().unwrap();
+        assert_eq!((lines.len(), &lines[0]["line"], &lines[2]["cum"]), (11, &20.into(), &50_000_000.into()));
+        assert_eq!(value["routines"][0]["lines"].as_array().unwrap().len(), 1, "no source, no lines between");
     }
 }

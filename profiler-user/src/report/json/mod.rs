@@ -1,6 +1,9 @@
 //! Reports as JSON for programs: raw numbers in the profile's unit, never rounded or scaled.
 
 mod diff;
+mod disasm;
+mod flame;
+mod labels;
 mod list;
 mod raw;
 mod stacks;
@@ -10,7 +13,10 @@ mod tree;
 use serde::Serialize;
 
 pub use diff::diff;
-pub use list::list;
+pub use disasm::disasm;
+pub use flame::{flame, sandwich};
+pub use labels::labels;
+pub use list::{Lines, list, listing};
 pub use raw::raw;
 pub use stacks::{folded, traces};
 pub use top::top;

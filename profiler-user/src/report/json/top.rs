@@ -16,6 +16,9 @@ struct Top<'a> {
     /// Sum of `flat` over the rows, in `unit`.
     shown: i64,
     rows_in_all: usize,
+    /// Rows that were left out for being small, and the least `cum` of those that were not.
+    dropped: usize,
+    dropped_below: i64,
     rows: Vec<Row<'a>>,
 }
 
@@ -66,12 +69,14 @@ impl<'a> Row<'a> {
 /// # Errors
 /// What the serializer reports, which for this data is nothing that has been seen.
 pub fn top(report: &TopReport) -> serde_json::Result<String> {
-    let TopReport { header, filters, unmatched: _, numbers, rows, rows_in_all } = report;
+    let TopReport { header, filters, unmatched: _, numbers, heading: _, dropped, rows, rows_in_all } = report;
     let object = Top {
         header,
         filters,
         shown: numbers.divided(rows.last().map_or(0, |row| row.sum)),
         rows_in_all: *rows_in_all,
+        dropped: dropped.nodes,
+        dropped_below: numbers.divided(dropped.node_cutoff),
         rows: rows.iter().map(|row| Row::of(row, header.total, numbers)).collect(),
     };
     write(&object)

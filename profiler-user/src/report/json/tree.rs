@@ -49,7 +49,7 @@ struct Call {
 /// # Errors
 /// What the serializer reports, which for this data is nothing that has been seen.
 pub fn tree(report: &TreeReport) -> serde_json::Result<String> {
-    let TreeReport { header, filters, unmatched: _, numbers, graph, chosen } = report;
+    let TreeReport { header, filters, unmatched: _, numbers, heading: _, graph, chosen } = report;
     let call = |edge: &Edge, other: usize, cum: i64| Call {
         name: graph.name(other),
         value: numbers.divided(edge.weight),

@@ -1,7 +1,9 @@
 //! Reports as text for people, with google/pprof's head and columns.
 
 mod diff;
+mod disasm;
 mod folded;
+mod labels;
 mod list;
 mod raw;
 mod top;
@@ -15,17 +17,21 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 pub use diff::{Noise, Shown, diff};
+pub use disasm::disasm;
 pub use folded::folded;
+pub use labels::labels;
 pub use list::{Read, list};
 pub use raw::raw;
 pub use top::top;
 pub use traces::traces;
 pub use tree::{peek, tree};
 
+use super::graph::Dropped;
 use super::header::Header;
 use super::measure::{AUTO, label, percent, percentage, scale};
 use super::node::base;
 use super::numbers::Numbers;
+use super::subject::Heading;
 
 /// Whether the text may hold colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +106,28 @@ pub(super) fn summary(header: &Header, filters: &[String], shown: i64, numbers: 
     lines
 }
 
+/// The lines about the profile as a whole, as far as they are wanted.
+fn opening(heading: Heading, header: &Header, numbers: &Numbers) -> Vec<String> {
+    match heading {
+        Heading::Full => head(header, numbers),
+        Heading::Compact => Vec::new(),
+    }
+}
+
+/// What is not in a table: nodes for being small, and those behind the last row.
+fn left_out(dropped: &Dropped, rows: usize, rows_in_all: usize, numbers: &Numbers) -> Vec<String> {
+    let mut lines = Vec::new();
+    if dropped.nodes > 0 {
+        let plural = if dropped.nodes == 1 { "" } else { "s" };
+        let bound = numbers.value(dropped.node_cutoff);
+        lines.push(format!("Dropped {} node{plural} (cum <= {bound})", dropped.nodes));
+    }
+    if (1..rows_in_all).contains(&rows) {
+        lines.push(format!("Showing top {rows} nodes out of {rows_in_all}"));
+    }
+    lines
+}
+
 /// As much of a filter as fits a line.
 fn shortened(filter: &str) -> Cow<'_, str> {
     if filter.len() <= 80 {
@@ -138,7 +166,7 @@ pub(super) fn push_line(out: &mut String, line: &str) {
 }
 
 /// Names come from profiles, and those from anywhere: their control characters must not reach a terminal.
-pub(super) fn safe(text: &str) -> Cow<'_, str> {
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {
         Cow::Owned(text.replace(char::is_control, "\u{fffd}"))
     } else {

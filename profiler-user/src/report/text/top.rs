@@ -1,19 +1,17 @@
 //! `profiler top`.
 
-use super::{Paint, head, heat, push_line, safe, summary};
+use super::{Paint, heat, left_out, opening, push_line, safe, summary};
 use crate::report::measure::percentage;
 use crate::report::top::{Inlined, TopReport};
 
 /// The table of [`crate::report::top::top`], with a line feed at its end.
 #[must_use]
 pub fn top(report: &TopReport, paint: Paint) -> String {
-    let TopReport { header, filters, unmatched: _, numbers, rows, rows_in_all } = report;
+    let TopReport { header, filters, unmatched: _, numbers, heading, dropped, rows, rows_in_all } = report;
     let (total, shown) = (header.total, rows.last().map_or(0, |row| row.sum));
-    let mut lines = head(header, numbers);
+    let mut lines = opening(*heading, header, numbers);
     lines.extend(summary(header, filters, shown, numbers));
-    if !rows.is_empty() && rows.len() < *rows_in_all {
-        lines.push(format!("Showing top {} nodes out of {rows_in_all}", rows.len()));
-    }
+    lines.extend(left_out(dropped, rows.len(), *rows_in_all, numbers));
     let mut out = String::new();
     for line in lines {
         push_line(&mut out, &safe(&line));

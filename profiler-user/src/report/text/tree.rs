@@ -1,6 +1,6 @@
 //! `profiler tree` and `profiler peek`.
 
-use super::{Paint, head, heat, push_line, safe, summary};
+use super::{Paint, heat, left_out, opening, push_line, safe, summary};
 use crate::report::graph::Edge;
 use crate::report::measure::percentage;
 use crate::report::tree::TreeReport;
@@ -11,18 +11,13 @@ const SEPARATOR: &str = "-------------------------------------------------------
 /// callees, whose shares are those of the function's own cumulative value.
 #[must_use]
 pub fn tree(report: &TreeReport, paint: Paint) -> String {
-    let TreeReport { header, filters, unmatched: _, numbers, graph, chosen } = report;
+    let TreeReport { header, filters, unmatched: _, numbers, heading, graph, chosen } = report;
     let total = header.total;
     let mut out = String::new();
-    let mut lines = head(header, numbers);
+    let mut lines = opening(*heading, header, numbers);
     lines.extend(summary(header, filters, graph.shown(), numbers));
-    if graph.dropped.nodes > 0 && total != 0 {
-        let (count, bound) = (graph.dropped.nodes, numbers.value(graph.dropped.node_cutoff));
-        let plural = if count == 1 { "" } else { "s" };
-        lines.push(format!("Dropped {count} node{plural} (cum <= {bound})"));
-    }
-    if !graph.nodes.is_empty() && graph.nodes.len() < graph.nodes_in_all && total != 0 {
-        lines.push(format!("Showing top {} nodes out of {}", graph.nodes.len(), graph.nodes_in_all));
+    if total != 0 {
+        lines.extend(left_out(&graph.dropped, graph.nodes.len(), graph.nodes_in_all, numbers));
     }
     for line in lines {
         push_line(&mut out, &safe(&line));

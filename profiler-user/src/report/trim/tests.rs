@@ -8,7 +8,7 @@ fn trimmed(trim: Trim, purpose: Purpose) -> Graph {
     let lens = Lens { sample_index: Some("samples".to_owned()), ..Lens::default() };
     let subject = Subject::new(&profile, &lens).unwrap();
     let nodes = subject.nodes(&lens, Objects::Merged).unwrap();
-    graph(&nodes, &subject.weighted(), trim, purpose, Negative::Shown)
+    graph(&nodes, &subject.weighted(), trim, purpose, Negative::Shown, Besides::default())
 }
 
 /// `name flat cum` of nodes, and `from>to weight` of edges with `...` where something lies between.
@@ -66,7 +66,7 @@ fn a_shortcut_gives_way_to_a_detour() {
     let mut graph = Graph {
         places: vec![Place::default(); 3],
         nodes: (0..3)
-            .map(|place| Node { place, flat: 1, cum: 3, callers: vec![], callees: vec![] })
+            .map(|place| Node { place, flat: 1, cum: 3, callers: vec![], callees: vec![], boxes: vec![] })
             .collect(),
         edges: vec![edge(0, 1, 3, false), edge(1, 2, 2, false), edge(0, 2, 1, true)],
         ..Graph::default()
