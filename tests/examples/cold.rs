@@ -1,4 +1,4 @@
-//! How soon profiling begins: `cold RUNS JSON-FILE|- PART…` with the parts `binary` and `host`. `cargo xtask bench cold`
+//! How soon profiling begins: `cold RUNS JSON-FILE|- SVG-FILE|- PART…` with the parts `binary` and `host`. `cargo xtask bench cold`
 //! runs it.
 #![expect(clippy::panic, reason = "a chore fails by panicking, and its message is the user's")]
 
@@ -12,6 +12,7 @@ fn main() {
     let runs: u32 =
         args.next().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("RUNS is no number"));
     let json_file = args.next().filter(|file| file != "-");
+    let svg_file = args.next().filter(|file| file != "-");
     let parts: Vec<String> = args.collect();
     profiler_tests::profiler::binary();
     let session = Session::begin();
@@ -33,9 +34,11 @@ fn main() {
         }
     }
     print!("{}", figures.table());
-    if let Some(file) = json_file
-        && let Err(error) = std::fs::write(&file, format!("{:#}\n", figures.json()))
-    {
-        panic!("cannot write {file}: {error}");
+    for (file, text) in [(json_file, format!("{:#}\n", figures.json())), (svg_file, figures.svg())] {
+        if let Some(file) = file
+            && let Err(error) = std::fs::write(&file, text)
+        {
+            panic!("cannot write {file}: {error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! What an agent costs on a host with much of everything: `scale PROCESSES OBJECTS LINES HERTZ WINDOWS SECONDS MIB JSON-FILE|-`,
-//! and a quarter of that before. `cargo xtask bench scale` runs it.
+//! What an agent costs on a host with much of everything:
+//! `scale RUNS PROCESSES OBJECTS LINES HERTZ WINDOWS SECONDS MIB JSON-FILE|- SVG-FILE|-`, in turns with a quarter of that.
+//! `cargo xtask bench scale` runs it.
 #![expect(clippy::panic, reason = "a chore fails by panicking, and its message is the user's")]
 
 use profiler_tests::Session;
@@ -7,8 +8,10 @@ use profiler_tests::scale::{self, Cost, Scale};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [processes, objects, lines, hertz, windows, window_seconds, memory_mib, json_file] = &args[..] else {
-        panic!("eight arguments")
+    let [runs, processes, objects, lines, hertz, windows, window_seconds, memory_mib, json_file, svg_file] =
+        &args[..]
+    else {
+        panic!("ten arguments")
     };
     let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("{text} is no number"));
     let whole = Scale {
@@ -27,12 +30,21 @@ fn main() {
         lines: lines.div_ceil(4),
         ..whole
     };
-    let costs: Vec<Cost> =
-        [quarter, whole].into_iter().map(|scale| scale::run(&Session::begin(), scale)).collect();
+    let runs = number(runs);
+    let mut costs: Vec<Cost> = Vec::new();
+    for run in 1..=runs {
+        for scale in [quarter, whole] {
+            eprintln!("run {run} of {runs}, {} processes", scale.processes);
+            costs.push(scale::run(&Session::begin(), scale));
+        }
+    }
     print!("{}", Cost::table(&costs));
-    if json_file != "-" {
-        let all: Vec<_> = costs.iter().map(Cost::json).collect();
-        std::fs::write(json_file, format!("{:#}\n", serde_json::json!(all)))
-            .unwrap_or_else(|error| panic!("cannot write {json_file}: {error}"));
+    let all: Vec<_> = costs.iter().map(Cost::json).collect();
+    for (file, text) in
+        [(json_file, format!("{:#}\n", serde_json::json!(all))), (svg_file, Cost::svg(&costs))]
+    {
+        if file != "-" {
+            std::fs::write(file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+        }
     }
 }

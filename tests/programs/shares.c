@@ -29,9 +29,13 @@ int main(int count, char **words)
     long rounds[3] = {atol(words[1]), atol(words[2]), atol(words[3])};
     puts("ready");
     fflush(stdout);
-    for (;;) {
-        share_one(rounds[0]);
-        share_two(rounds[1]);
-        share_three(rounds[2]);
+    // Rounds of different lengths: a program in step with the clock would not be sampled by chance, and what is said of
+    // chance would not hold.
+    for (unsigned random = 1;;) {
+        random = random * 1664525u + 1013904223u;
+        long times = 1 + (random >> 29);
+        share_one(times * rounds[0]);
+        share_two(times * rounds[1]);
+        share_three(times * rounds[2]);
     }
 }

@@ -94,7 +94,8 @@ impl Bare {
         std::fs::create_dir_all(&folder).unwrap();
         let stripped = folder.join(self.name);
         if !stripped.exists() {
-            let fresh = folder.join(format!("fresh-{}", std::process::id()));
+            let fresh =
+                folder.join(format!("fresh-{}-{:?}", std::process::id(), std::thread::current().id()));
             must_run(Command::new("strip").arg("--strip-all").arg("-o").arg(&fresh).arg(&whole));
             assert_eq!(elf::symbol_count(&fresh), 0, "the program is stripped");
             std::fs::rename(&fresh, &stripped).unwrap();

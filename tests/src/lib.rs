@@ -13,39 +13,56 @@
     reason = "a test harness fails by panicking, and its message is the test's"
 )]
 
+pub mod api;
 pub mod bpf;
 pub mod brief;
+pub mod browser;
+pub mod bucket;
 pub mod busy;
+pub mod cgroup;
 pub mod chain;
+pub mod chart;
 pub mod cold;
 pub mod compare;
 pub mod corpus;
 pub mod cpu;
+pub mod dist;
 pub mod elf;
 pub mod folder;
 pub mod golden;
+pub mod grpc;
 pub mod held;
 pub mod outcomes;
 pub mod overhead;
+pub mod pages;
+pub mod plot;
 pub mod pprof;
 pub mod pprof_tool;
 pub mod profiler;
 pub mod programs;
+pub mod receiver;
 pub mod recording;
 pub mod scale;
+pub mod screen;
+pub mod server;
 pub mod session;
 pub mod shape;
 pub mod soak;
 pub mod split;
 pub mod stats;
+pub mod swarm;
 pub mod target;
 pub mod tools;
+pub mod uploads;
+pub mod viewer;
 
 pub use corpus::Bare;
 pub use outcomes::Summary;
 pub use pprof::{Frame, Pprof, Stack};
 pub use profiler::{Finished, Profiler, Running};
 pub use programs::Program;
+pub use screen::Screen;
 pub use session::Session;
 pub use shape::Shape;
 pub use target::Target;
+pub use viewer::Viewer;

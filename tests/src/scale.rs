@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::outcomes::count_in_comments;
+use crate::plot::{self, Bar, Bars};
+use crate::stats::spread;
 use crate::{Bare, Pprof, Profiler, Session, Target, cpu, elf, folder, held};
 
 /// How much there is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
     /// Processes that work for a millisecond each second.
     pub processes: usize,
@@ -144,6 +146,39 @@ pub fn run(session: &Session, scale: Scale) -> Cost {
     cost
 }
 
+/// A figure of a run: several values where it has one for each window.
+type Figure = fn(&Cost) -> Vec<f64>;
+
+/// Figures, with their units and the digits that say something.
+const FIGURES: [(&str, &str, usize, Figure); 9] = [
+    ("CPU time, first window", "s", 2, |cost| cost.cpu_seconds.iter().take(1).copied().collect()),
+    ("CPU time, each later window", "s", 2, |cost| cost.cpu_seconds.iter().skip(1).copied().collect()),
+    ("most memory", "MiB", 0, |cost| vec![cost.most_memory as f64 / 1_048_576.0]),
+    ("samples", "", 0, |cost| vec![cost.samples as f64]),
+    ("whole", "%", 2, |cost| vec![100.0 * cost.complete as f64 / cost.samples.max(1) as f64]),
+    ("without a stack", "", 0, |cost| vec![cost.without_stack as f64]),
+    ("lost, and counted", "", 0, |cost| vec![cost.lost as f64]),
+    ("most rows of a window", "", 0, |cost| vec![cost.rows as f64]),
+    ("most processes of a window", "", 0, |cost| vec![cost.processes as f64]),
+];
+
+/// Places in [`FIGURES`] of what is drawn.
+const FIRST_WINDOW: usize = 0;
+const LATER_WINDOWS: usize = 1;
+const MOST_MEMORY: usize = 2;
+
+/// Runs of the same scale together, in the order in which the scales come first.
+fn by_scale(costs: &[Cost]) -> Vec<(Scale, Vec<&Cost>)> {
+    let mut groups: Vec<(Scale, Vec<&Cost>)> = Vec::new();
+    for cost in costs {
+        match groups.iter_mut().find(|(scale, _)| *scale == cost.scale) {
+            Some((_, runs)) => runs.push(cost),
+            None => groups.push((cost.scale, vec![cost])),
+        }
+    }
+    groups
+}
+
 impl Cost {
     fn read(&mut self, out: &Path) {
         let mut windows: BTreeMap<PathBuf, (BTreeSet<u32>, usize)> = BTreeMap::new();
@@ -164,31 +199,43 @@ impl Cost {
         self.rows = windows.values().map(|window| window.1).max().unwrap_or(0);
     }
 
-    /// The figures of several runs as a table.
+    /// The figures of several runs as a table: a row for each scale, with the median and the range of its runs.
     pub fn table(costs: &[Cost]) -> String {
-        let mut text = String::from(
-            "| processes, objects, mappings | rate, window | most memory | first window | later windows, each | samples | \
-             complete | without a stack | lost | rows of a window |\n|---|---|---|---|---|---|---|---|---|---|\n",
-        );
-        for cost in costs {
-            let Scale { processes, objects, lines, hertz, window_seconds, memory_mib, .. } = cost.scale;
-            let first = cost.cpu_seconds.first().copied().unwrap_or(0.0);
-            let later: Vec<String> = cost.cpu_seconds.iter().skip(1).map(|s| format!("{s:.2}")).collect();
-            let _ = writeln!(
+        let mut text = String::from("| processes, objects, mappings | rate, window | runs |");
+        for (name, ..) in FIGURES {
+            let _ = write!(text, " {name} |");
+        }
+        let _ = writeln!(text, "\n|---|---|---|{}", "---|".repeat(FIGURES.len()));
+        for (scale, runs) in by_scale(costs) {
+            let Scale { processes, objects, lines, hertz, window_seconds, .. } = scale;
+            let _ = write!(
                 text,
-                "| {processes}, {objects}, {lines} | {hertz} Hz, {window_seconds} s | {} of {memory_mib} MiB | {first:.2} s | \
-                 {} s | {} | {:.2} % | {} | {} | {} of {} processes |",
-                cost.most_memory >> 20,
-                later.join(", "),
-                cost.samples,
-                100.0 * cost.complete as f64 / cost.samples.max(1) as f64,
-                cost.without_stack,
-                cost.lost,
-                cost.rows,
-                cost.processes,
+                "| {processes}, {objects}, {lines} | {hertz} Hz, {window_seconds} s | {} |",
+                runs.len()
             );
+            for (_, unit, digits, figure) in FIGURES {
+                let values: Vec<f64> = runs.iter().flat_map(|cost| figure(cost)).collect();
+                let [median, least, greatest] = spread(&values).unwrap_or_default();
+                let shown = format!("{median:.digits$} ({least:.digits$}..{greatest:.digits$}) {unit}");
+                let _ = write!(text, " {} |", shown.trim_end());
+            }
+            text.push('\n');
         }
         text
+    }
+
+    /// A bar for each scale: CPU time of a window, and memory, as SVG.
+    pub fn svg(costs: &[Cost]) -> String {
+        let groups = [FIRST_WINDOW, LATER_WINDOWS, MOST_MEMORY].map(|place| {
+            let (name, unit, digits, figure) = FIGURES[place];
+            let bars = by_scale(costs).into_iter().filter_map(|(scale, runs)| {
+                let values: Vec<f64> = runs.iter().flat_map(|cost| figure(cost)).collect();
+                let name = format!("{} processes, {} mappings", scale.processes, scale.lines);
+                Some(Bar { name, ours: true, spread: spread(&values)? })
+            });
+            Bars { title: format!("{name}, {unit}"), digits, bars: bars.collect() }
+        });
+        plot::bars(&groups)
     }
 
     /// Everything.
@@ -209,5 +256,42 @@ impl Cost {
             "rows": self.rows,
             "folders": self.folders,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_a_scale_are_one_row() {
+        let scale = |processes| Scale {
+            processes,
+            objects: 3,
+            lines: 100,
+            hertz: 99,
+            windows: 3,
+            window_seconds: 60,
+            memory_mib: 128,
+        };
+        let cost = |processes, cpu: [f64; 3]| Cost {
+            scale: scale(processes),
+            cpu_seconds: cpu.to_vec(),
+            most_memory: 64 << 20,
+            samples: 200,
+            complete: 150,
+            without_stack: 0,
+            lost: 7,
+            processes: 9,
+            rows: 20,
+            folders: 3,
+        };
+        let costs = [cost(1, [3.0, 1.0, 2.0]), cost(4, [9.0; 3]), cost(1, [5.0, 4.0, 3.0])];
+        let table = Cost::table(&costs);
+        assert_eq!(table.lines().count(), 4, "{table}");
+        let row =
+            "| 1, 3, 100 | 99 Hz, 60 s | 2 | 4.00 (3.00..5.00) s | 2.50 (1.00..4.00) s | 64 (64..64) MiB |";
+        assert!(table.contains(row), "{table}");
+        assert_eq!(Cost::svg(&costs).matches("<rect x=").count(), 6);
     }
 }

@@ -9,6 +9,7 @@ use crate::brief;
 use crate::cpu;
 use crate::held::Held;
 use crate::outcomes::count_in_comments;
+use crate::plot::{self, Line};
 use crate::{Pprof, Profiler, Session, folder};
 
 /// Processes that begin each second.
@@ -25,6 +26,13 @@ pub struct Look {
 
 /// A figure of what is held.
 type Figure = fn(&Held) -> f64;
+
+/// What is shown, with its unit.
+const FIGURES: [(&str, &str, Figure); 3] = [
+    ("heap", "KiB", |held| held.memory as f64 / 1024.0),
+    ("BPF maps", "KiB", |held| held.maps as f64 / 1024.0),
+    ("open files", "", |held| held.files as f64),
+];
 
 /// A whole run.
 #[derive(Debug)]
@@ -94,12 +102,7 @@ impl Soak {
         let mut text = String::from(
             "| figure | first | middle | last | growth in the second half |\n|---|---|---|---|---|\n",
         );
-        let rows: [(&str, &str, Figure); 3] = [
-            ("heap", "KiB", |held| held.memory as f64 / 1024.0),
-            ("BPF maps", "KiB", |held| held.maps as f64 / 1024.0),
-            ("open files", "", |held| held.files as f64),
-        ];
-        for (name, unit, figure) in rows {
+        for (name, unit, figure) in FIGURES {
             let at = |index: usize| self.looks.get(index).map_or(0.0, |look| figure(&look.held));
             let (growth, error) = slope(&self.settled(figure));
             let last = self.looks.len().saturating_sub(1);
@@ -123,6 +126,15 @@ impl Soak {
             100.0 * self.cpu_seconds / (60.0 * minutes.max(1e-9))
         );
         text
+    }
+
+    /// What was held, over time, as SVG.
+    pub fn svg(&self) -> String {
+        let line = |(name, unit, figure): (&str, &str, Figure)| Line {
+            title: format!("{name} {unit}").trim_end().to_owned(),
+            points: self.looks.iter().map(|look| (look.minutes, figure(&look.held))).collect(),
+        };
+        plot::lines("minutes", &FIGURES.map(line))
     }
 
     /// Everything, with each look.

@@ -1,7 +1,7 @@
 //! The budget of memory: it is kept, and what it costs is time and not samples.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,6 +23,30 @@ fn outcomes(out: &Path) -> BTreeMap<&'static str, i64> {
     names.into_iter().map(sum).collect()
 }
 
+/// A browser without a window, which runs a script and lays out a page over and over. Its profile is a fresh one, and it
+/// asks nobody for anything.
+fn browser(session: &Session) -> Command {
+    let page = "<!doctype html><title>busy</title><div id=list></div><script>
+        function fill() {
+            const rows = Array.from({ length: 400 }, (_, i) => `<p style='width:${i % 90}%'>${Math.sqrt(i)}</p>`);
+            list.innerHTML = rows.sort().join('');
+            return list.offsetHeight;
+        }
+        setInterval(() => { for (let i = 0; i < 5; i++) fill(); }, 10);
+        </script>";
+    let file = session.path("busy.html");
+    let written = std::fs::write(&file, page);
+    assert!(written.is_ok(), "cannot write {}: {written:?}", file.display());
+    let mut command = Command::new(tools::require("chromium", "chromium"));
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+    command.arg(format!("--user-data-dir={}", session.path("browser").display()));
+    // It ends by itself once a page is loaded, unless somebody may debug it.
+    command.arg("--remote-debugging-port=0");
+    command.arg(format!("file://{}", file.display()));
+    command
+}
+
 /// Programs with much code, much debug information, or both.
 fn large_programs(session: &Session) -> Vec<Busy> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/headers.cpp");
@@ -35,6 +59,7 @@ fn large_programs(session: &Session) -> Vec<Busy> {
     let node = "for (;;) JSON.parse(JSON.stringify(Array.from({ length: 3000 }, (_, i) => [i, `${i}`])))";
     let python = "import json\nwhile True: json.loads(json.dumps({str(i): [i] for i in range(999)}))";
     vec![
+        Busy::start(&mut browser(session)),
         Busy::start(Command::new("sh").args(["-c", &compile])),
         Busy::start(Command::new(tools::require("node", "nodejs")).args(["-e", node])),
         Busy::start(Command::new(tools::python()).args(["-c", python])),
@@ -56,7 +81,16 @@ fn check_budget(memory: u64, least_complete: f64) {
     agent.finish().assert_success();
     drop(targets);
 
-    let found = outcomes(&session.path("out"));
+    let out = session.path("out");
+    for program in ["clang", "chromium", "node", "python3"] {
+        let of = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(program) { Pprof::read(file).samples(|_| true) } else { 0 }
+        };
+        let samples: i64 = folder::profiles(&out).iter().map(of).sum();
+        assert!(samples > 20, "{program} has {samples} samples: the host was not what it was meant to be");
+    }
+    let found = outcomes(&out);
     let complete = found["complete"] as f64 / (found["complete"] + found["truncated"]).max(1) as f64;
     // Shown with --nocapture.
     eprintln!("{} KiB of {budget}, {complete:.4} complete: {found:?}", most >> 10);
@@ -98,4 +132,40 @@ fn a_window_without_room_for_its_stacks_ends_early() {
         assert_eq!(found[lost], 0, "{found:?}\n{run}");
     }
     assert!(found["complete"] > 5000, "{found:?}");
+}
+
+#[test]
+fn the_parts_of_the_memory_in_use_are_shown_and_add_up() {
+    let session = Session::begin();
+    let _target = Target::start(&Program::Pie.build(), &["burn"]);
+    let args = ["record", "-d", "3s", "--json", "-o", "out.pb.gz"];
+    let run = Profiler::new(session.folder(), args).run();
+    run.assert_success();
+    let shown: serde_json::Value =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
+    let memory = shown["memory"].as_object().unwrap_or_else(|| panic!("no memory by part\n{run}"));
+    let bytes = |part: &str| memory[part].as_u64().unwrap_or_else(|| panic!("no {part}: {memory:?}"));
+    let parts: u64 = memory.keys().filter(|part| *part != "total").map(|part| bytes(part)).sum();
+    assert_eq!(parts, bytes("total"), "{memory:?}");
+    for part in ["names", "kernel_names", "other_heap", "program", "tables", "stacks", "counts", "messages"] {
+        assert!(bytes(part) > 0, "{part} takes nothing: {memory:?}");
+    }
+
+    // The kernel's account of an agent, beside what it says of itself at the end of a window.
+    let args = ["-v", "agent", "-o", "out", "--window", "2s"];
+    let mut agent = Profiler::new(session.folder(), args).start();
+    agent.wait_until_sampling();
+    std::thread::sleep(Duration::from_secs(7));
+    let measured = most_memory(agent.pid());
+    agent.signal(libc::SIGTERM);
+    let run = agent.finish();
+    run.assert_success();
+    let totals = run.stderr.lines().filter_map(|line| {
+        let (parts, total) = line.split_once("memory in use: ")?.1.rsplit_once(" total=")?;
+        run.check(parts.contains("names=") && parts.contains("tables="), "the parts are in the line");
+        total.trim_end_matches(" KiB").parse::<u64>().ok()
+    });
+    let most = 1024 * totals.max().unwrap_or_else(|| panic!("no line tells the memory in use\n{run}"));
+    // What a window takes for a moment is over at its end.
+    run.check(most <= measured * 11 / 10 && most >= measured / 2, &format!("{most} of {measured} bytes"));
 }

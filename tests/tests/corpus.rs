@@ -1,7 +1,7 @@
 //! The programs without frame pointers alone: what the other tests take for known is so.
 
 use profiler_tests::elf::{self, Functions};
-use profiler_tests::{Bare, Session, Target};
+use profiler_tests::{Bare, Program, Session, Target};
 
 /// `push %rbp; mov %rsp,%rbp`: how gcc and rustc set up a frame pointer.
 const FRAME_POINTER: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
@@ -71,4 +71,25 @@ fn brief_processes_are_accounted() {
     // Of 5 to 20 ms they work about half, and never more than all.
     let cpu_ns = report.number("spawned", "cpu_ns");
     assert!(cpu_ns > 20 * 1_000_000, "{cpu_ns} ns of 20 processes");
+}
+
+#[test]
+#[ignore = "`cargo xtask vm test` runs it before its machines, in which compilers are slow"]
+fn what_other_kernels_run_is_built() {
+    let relay = |name| Bare::c("relay.c", name);
+    let mut programs = Bare::chains();
+    programs.extend((0..10).map(Bare::plugin));
+    programs.extend(["relay-pie", "relay-fork", "relay-vfork", "relay-work"].map(relay));
+    programs.push(relay("relay-fixed").with(&["-fno-pie", "-no-pie", "-O3"]));
+    programs.extend([
+        Bare::c("signals.c", "signals"),
+        Bare::c("deep.c", "deep"),
+        Bare::c("plugins.c", "plugins"),
+        Bare::c("workers.c", "workers"),
+    ]);
+    for program in programs {
+        program.build();
+    }
+    Bare::chain().build_stripped();
+    Program::Pie.build();
 }

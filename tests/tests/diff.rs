@@ -12,7 +12,7 @@ fn record(session: &Session, name: &str, shares: [&str; 3]) -> PathBuf {
     let target = Target::start(&program, &shares);
     let pid = target.pid_label();
     let file = format!("{name}.pb.gz");
-    Profiler::new(session.folder(), ["record", "-p", &pid, "-d", "15s", "-F", "999", "-o", &file])
+    Profiler::new(session.folder(), ["record", "-p", &pid, "-d", "30s", "-F", "999", "-o", &file])
         .run()
         .assert_success();
     session.path(&file)
@@ -69,4 +69,31 @@ fn the_same_program_twice_is_noise() {
     assert!(all > 5 && changed <= 1.max(all / 20), "{changed} of {all} rows changed: {report:#}");
     let threads = diff(&session, &["--by", "thread"]);
     assert_eq!(threads["rows"][0]["name"], "shares");
+}
+
+/// Two services that share their code, one of which got a slower function, in one recording of the host.
+#[test]
+fn a_service_against_another() {
+    let session = Session::begin();
+    let program = Bare::c("shares.c", "shares").with(&["-fno-ipa-icf"]).build();
+    let start = |service: &str, third: &str| {
+        let mut command = std::process::Command::new("env");
+        command.arg(format!("OTEL_SERVICE_NAME={service}")).arg(&program).args(["100", "100", third]);
+        Target::start_as(&mut command)
+    };
+    let _targets = [start("shop", "100"), start("cart", "110")];
+    Profiler::new(session.folder(), ["record", "-d", "30s", "-F", "999", "-o", "base.pb.gz"])
+        .run()
+        .assert_success();
+    std::fs::copy(session.path("base.pb.gz"), session.path("other.pb.gz")).unwrap();
+    let report = diff(&session, &["--base-where", "service=shop", "--other-where", "service=cart"]);
+    let first = &report["rows"][0];
+    assert_eq!(first["name"], "share_three", "{report:#}");
+    assert_eq!(first["own"]["verdict"], "more", "{report:#}");
+    let low = first["own"]["interval"][0].as_f64().unwrap_or_default();
+    assert!(low > 0.0, "the interval excludes zero: {report:#}");
+    let services = diff(&session, &["--by", "service"]);
+    let names: Vec<_> =
+        services["rows"].as_array().into_iter().flatten().map(|row| row["name"].clone()).collect();
+    assert!(names.contains(&"shop".into()) && names.contains(&"cart".into()), "{names:?}");
 }

@@ -1,4 +1,4 @@
-//! The figures as a table and as JSON.
+//! The figures as a table, as JSON and as a drawing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::host::Measured;
 use super::log::Start;
+use crate::plot::{self, Bar, Bars};
 use crate::stats::spread;
 
 /// Figures by name, each with one value per run.
@@ -74,6 +75,16 @@ impl Figures {
         text
     }
 
+    /// A bar for each time until something happened, as SVG.
+    pub fn svg(&self) -> String {
+        let times = self.rows.iter().filter(|(name, unit, _)| *unit == "ms" && !name.contains(": loading "));
+        let bar = |(name, _, values): &(String, &str, Vec<f64>)| {
+            Some(Bar { name: name.clone(), ours: true, spread: spread(values)? })
+        };
+        let bars = times.filter_map(bar).collect();
+        plot::bars(&[Bars { title: "ms".to_owned(), digits: 0, bars }])
+    }
+
     /// The value of every run.
     pub fn json(&self) -> Value {
         let figures = self.rows.iter().map(|(name, unit, values)| {
@@ -96,6 +107,7 @@ mod tests {
         }
         let table = figures.table();
         assert!(table.contains("| warm: first complete stack | 400.0 (300.0..500.0) ms |"), "{table}");
+        assert_eq!(figures.svg().matches("<rect x=").count(), 3, "{}", figures.svg());
         assert_eq!(figures.json()["warm: first complete stack"]["runs"][1], 500.0);
     }
 }

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// What a command cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// CPU time of it and its children, user and system, seconds.
+    /// CPU time of it and its children, user and system, since it samples, seconds.
     pub cpu_seconds: f64,
+    /// Likewise until it samples, to a hundredth of a second; nothing where it has no BPF programs by which that is seen.
+    pub start_seconds: f64,
     /// Time in its BPF programs, seconds. The kernel counts it for whoever was interrupted. Sampling without BPF, as perf
     /// does, takes kernel time, too, which nobody counts.
     pub bpf_seconds: f64,
-    /// Runs of its BPF programs on perf events.
+    /// Runs of its BPF programs on perf events: the ticks of the clock.
     pub bpf_runs: u64,
     /// Most memory that its processes had resident, and its BPF maps as far as that does not show them, bytes.
     pub memory: u64,
@@ -27,8 +31,8 @@ struct Held {
     resident: u64,
     /// Bytes of BPF maps by id, and whether they are mapped, and then part of the resident set.
     maps: BTreeMap<u64, (u64, bool)>,
-    /// Runs and nanoseconds of BPF programs by id.
-    programs: BTreeMap<u64, (u64, u64)>,
+    /// BPF programs by id: whether it is run by perf events, its runs and their nanoseconds.
+    programs: BTreeMap<u64, (bool, u64, u64)>,
 }
 
 /// Has the kernel count the time in BPF programs until this is dropped.
@@ -55,15 +59,32 @@ impl Drop for Statistics {
 /// How long a profiler may take for its answer once it has seen enough.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a command that ends by itself after some time, and a while for what it does then. `None` where it does not end, or
-/// fails: it is ended then.
+/// How a command comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself: it was told how long.
+    Itself,
+    /// It runs for ever, and is asked to end by SIGTERM.
+    Asked,
+}
+
+/// Runs a command for some time, and a while for what it does then. `None` where it does not end, or fails: it is ended
+/// then.
 #[expect(clippy::zombie_processes, reason = "wait4 in try_wait reaps it, which the lint cannot see")]
-pub fn run(mut command: Command, expected: Duration) -> Option<Cost> {
+pub fn run(mut command: Command, end: End, expected: Duration) -> Option<Cost> {
     let shown = format!("{command:?}");
-    let child =
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut said = tempfile::tempfile().expect("a scratch file");
+    let stderr = said.try_clone().expect("a descriptor");
+    let child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
     let child = child.unwrap_or_else(|e| panic!("cannot run {shown}: {e}"));
-    let deadline = Instant::now() + expected + PATIENCE;
+    let signal = |signal| {
+        // SAFETY: numbers only; the group is this child's own, which has not been waited for.
+        unsafe { libc::kill(-child.id().cast_signed(), signal) };
+    };
+    let mut started = Instant::now();
+    let mut start_seconds = 0.0;
+    let mut samples = false;
+    let mut asked = end == End::Itself;
     let mut late = false;
     let mut held = Held::default();
     let mut most = 0;
@@ -71,20 +92,41 @@ pub fn run(mut command: Command, expected: Duration) -> Option<Cost> {
         if let Some(usage) = try_wait(&child) {
             break usage;
         }
-        if !late && Instant::now() > deadline {
+        if !asked && started.elapsed() >= expected {
+            asked = true;
+            signal(libc::SIGTERM);
+        }
+        if !late && started.elapsed() > expected + PATIENCE {
             late = true;
-            // SAFETY: numbers only; the group is this child's own, which has not been waited for.
-            unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
+            signal(libc::SIGKILL);
         }
         held.look(child.id());
+        if !samples && held.programs.values().any(|(on_ticks, runs, _)| *on_ticks && *runs > 0) {
+            // Who takes long to start samples no less for it.
+            (samples, started, start_seconds) = (true, Instant::now(), cpu_time(child.id()));
+        }
         most = most.max(held.resident + held.unseen_maps());
         // Looking costs the host time, but none of it is the command's.
         std::thread::sleep(Duration::from_millis(200));
     };
-    let (runs, nanoseconds) =
-        held.programs.values().fold((0, 0), |sum, program| (sum.0 + program.0, sum.1 + program.1));
-    let cpu_seconds = usage?;
-    Some(Cost { cpu_seconds, bpf_seconds: nanoseconds as f64 / 1e9, bpf_runs: runs, memory: most })
+    let on_ticks = held.programs.values().filter(|(on_ticks, ..)| *on_ticks);
+    let runs = on_ticks.map(|(_, runs, _)| runs).sum();
+    let nanoseconds: u64 = held.programs.values().map(|(.., nanoseconds)| nanoseconds).sum();
+    let Some(cpu_seconds) = usage else {
+        let mut text = String::new();
+        let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
+        let lines: Vec<&str> = text.lines().collect();
+        eprintln!("{shown} failed:\n{}", lines[lines.len().saturating_sub(5)..].join("\n"));
+        return None;
+    };
+    let cpu_seconds = cpu_seconds - start_seconds;
+    Some(Cost {
+        cpu_seconds,
+        start_seconds,
+        bpf_seconds: nanoseconds as f64 / 1e9,
+        bpf_runs: runs,
+        memory: most,
+    })
 }
 
 impl Held {
@@ -104,7 +146,9 @@ impl Held {
                 } else if let (Some(id), Some(runs), Some(time)) =
                     (number(&info, "prog_id:"), number(&info, "run_cnt:"), number(&info, "run_time_ns:"))
                 {
-                    self.programs.insert(id, (runs, time));
+                    // BPF_PROG_TYPE_PERF_EVENT of enum bpf_prog_type.
+                    let on_ticks = number(&info, "prog_type:") == Some(7);
+                    self.programs.insert(id, (on_ticks, runs, time));
                 }
             }
         }
@@ -128,6 +172,16 @@ fn tree(pid: u32) -> Vec<u32> {
         }
     }
     found
+}
+
+/// CPU time of a process and of its children that were waited for, seconds.
+fn cpu_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may have anything in it: utime, stime, cutime and cstime are the 14th to 17th field (proc(5)).
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace().skip(11).take(4);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    // SAFETY: numbers only.
+    ticks as f64 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
 }
 
 /// Bytes that a process has resident.
@@ -173,14 +227,30 @@ mod tests {
     fn a_command_with_a_child_is_measured_with_it() {
         let mut command = Command::new("sh");
         command.args(["-c", "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; true"]);
-        let cost = run(command, Duration::from_secs(1)).unwrap();
+        let cost = run(command, End::Itself, Duration::from_secs(1)).unwrap();
         assert!(cost.cpu_seconds > 0.01 && cost.memory > 500 << 10, "{cost:?}");
-        assert_eq!((cost.bpf_runs, cost.bpf_seconds), (0, 0.0));
+        assert_eq!((cost.bpf_runs, cost.bpf_seconds, cost.start_seconds), (0, 0.0, 0.0));
     }
 
     #[test]
     fn a_command_that_fails_has_no_cost() {
-        assert_eq!(run(Command::new("false"), Duration::ZERO), None);
+        assert_eq!(run(Command::new("false"), End::Itself, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_command_that_runs_for_ever_is_asked_to_end() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]);
+        assert!(run(command, End::Asked, Duration::from_millis(300)).is_some());
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work() {
+        let before = cpu_time(std::process::id());
+        let begun = Instant::now();
+        while cpu_time(std::process::id()) < before + 0.02 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        }
     }
 
     #[test]

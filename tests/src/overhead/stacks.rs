@@ -1,7 +1,9 @@
 //! How complete the stacks of a profiler are, judged by what all of them tell: the name of the last function.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::compare::{is_remark, perf};
 use crate::pprof::Pprof;
@@ -24,7 +26,7 @@ const ROOTS: [&str; 12] = [
 ];
 
 /// What a profiler saw in user code.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Samples with user code.
     pub samples: i64,
@@ -33,13 +35,16 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, samples: i64, root: Option<&str>) {
-        let Some(root) = root else { return };
+    /// Adds samples with user code.
+    pub(super) fn add(&mut self, samples: i64, whole: bool) {
         self.samples += samples;
-        // Symbols may have a version or an offset behind them.
-        let name = root.split(['@', '+']).next().unwrap_or_default();
-        if ROOTS.contains(&name) || name.starts_with("_rt0_") {
-            self.whole += samples;
+        self.whole += if whole { samples } else { 0 };
+    }
+
+    /// Adds samples by the name of their last function, if they have user code.
+    fn add_named(&mut self, samples: i64, root: Option<&str>) {
+        if let Some(root) = root {
+            self.add(samples, is_root(root));
         }
     }
 
@@ -49,15 +54,28 @@ impl Seen {
     }
 }
 
-/// In a file of ours.
-pub fn in_pprof(file: &Path) -> Seen {
+/// Whether a thread's stack begins with the function of that name.
+pub(super) fn is_root(name: &str) -> bool {
+    // Symbols may have a version or an offset behind them.
+    let name = name.split(['@', '+']).next().unwrap_or_default();
+    ROOTS.contains(&name) || name.starts_with("_rt0_")
+}
+
+/// In files of ours.
+pub fn in_pprof(files: &[PathBuf]) -> Seen {
     let mut seen = Seen::default();
+    for file in files {
+        add_pprof(&mut seen, file);
+    }
+    seen
+}
+
+fn add_pprof(seen: &mut Seen, file: &Path) {
     let profile = Pprof::read(file);
     for stack in profile.stacks.iter().filter(|stack| is_user(stack)) {
         let root = stack.frames.last().map(|frame| if is_remark(frame) { "" } else { frame.path() });
-        seen.add(stack.samples, root);
+        seen.add_named(stack.samples, root);
     }
-    seen
 }
 
 /// In what perf recorded, as far as perf comes in twenty seconds: it unwinds only now, and takes minutes for some seconds of a
@@ -65,7 +83,7 @@ pub fn in_pprof(file: &Path) -> Seen {
 pub fn in_perf_data(file: &Path) -> Seen {
     let mut seen = Seen::default();
     for walked in perf::script_for(file, 20) {
-        seen.add(walked.samples, walked.places.last().map(|place| place.name.as_str()));
+        seen.add_named(walked.samples, walked.places.last().map(|place| place.name.as_str()));
     }
     seen
 }
@@ -80,7 +98,7 @@ pub fn in_folded(text: impl Read) -> Option<Seen> {
         let mut frames = stack.split(';').skip(1);
         let root =
             frames.next().filter(|root| *root != "-" && !root.ends_with("_[k]") && !root.ends_with("_k"));
-        seen.add(count, root);
+        seen.add_named(count, root);
     }
     Some(seen)
 }

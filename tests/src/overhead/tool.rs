@@ -3,9 +3,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use super::limit;
+use super::measure::End;
+use super::otlp::{self, sink::Sink};
+use super::roots::Roots;
 use super::stacks::{self, Seen};
-use crate::profiler;
+use crate::{folder, profiler};
 
 /// A way to profile the host.
 #[derive(Debug, Clone)]
@@ -16,11 +21,16 @@ pub struct Tool {
     pub without_frame_pointers: bool,
     program: PathBuf,
     kind: Kind,
+    /// Where one that sends its profiles sends them.
+    sink: Option<Arc<Sink>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Ours,
+    /// Our agent, with windows of so many seconds.
+    Agent(u32),
+    Record,
+    Otel,
     PerfDwarf,
     PerfFramePointers,
     Bpfcc,
@@ -29,12 +39,20 @@ enum Kind {
 }
 
 /// Names of programs, and of what they are started as.
-const PEERS: [(&str, bool, &str, Kind); 5] = [
+const PEERS: [(&str, bool, &str, Kind); 6] = [
+    ("OpenTelemetry's eBPF profiler", true, "ebpf-profiler", Kind::Otel),
     ("perf, dwarf", true, "perf", Kind::PerfDwarf),
     ("perf, frame pointers", false, "perf", Kind::PerfFramePointers),
     ("bpfcc profile", false, "profile-bpfcc", Kind::Bpfcc),
     ("bpftrace", false, "bpftrace", Kind::Bpftrace),
     ("profile-bee", true, "probee", Kind::ProfileBee),
+];
+
+/// Ways to run ours: as an agent does by itself, as one that reports as often as OpenTelemetry's does, and once.
+const OURS: [(&str, Kind); 3] = [
+    ("profiler agent", Kind::Agent(60)),
+    ("profiler agent, windows of 5 s", Kind::Agent(5)),
+    ("profiler record", Kind::Record),
 ];
 
 /// The tools that are installed, ours first, and the names of those that are not. Programs are looked for in PATH, and in
@@ -43,16 +61,19 @@ pub fn installed(folder: Option<&Path>) -> (Vec<Tool>, Vec<&'static str>) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> =
         folder.map(Path::to_owned).into_iter().chain(std::env::split_paths(&path)).collect();
-    let ours = Tool {
-        name: "profiler",
-        without_frame_pointers: true,
-        program: profiler::binary().to_owned(),
-        kind: Kind::Ours,
-    };
-    let (mut tools, mut missing) = (vec![ours], Vec::new());
+    let mut tools: Vec<Tool> = OURS
+        .map(|(name, kind)| {
+            let program = profiler::binary().to_owned();
+            Tool { name, without_frame_pointers: true, program, kind, sink: None }
+        })
+        .into();
+    let mut missing = Vec::new();
     for (name, without_frame_pointers, program, kind) in PEERS {
         match folders.iter().map(|folder| folder.join(program)).find(|file| file.is_file()) {
-            Some(program) => tools.push(Tool { name, without_frame_pointers, program, kind }),
+            Some(program) => {
+                let sink = (kind == Kind::Otel).then(|| Arc::new(Sink::start()));
+                tools.push(Tool { name, without_frame_pointers, program, kind, sink });
+            }
             None => missing.push(name),
         }
     }
@@ -64,11 +85,22 @@ impl Tool {
     pub fn command(&self, folder: &Path, hertz: u32, seconds: u32) -> Command {
         let (hertz, seconds) = (hertz.to_string(), seconds.to_string());
         let output = self.output(folder);
-        let _ = std::fs::remove_file(&output);
+        let _ = if self.agent() { std::fs::remove_dir_all(&output) } else { std::fs::remove_file(&output) };
         let mut command = Command::new(&self.program);
         command.current_dir(folder);
         match self.kind {
-            Kind::Ours => {
+            Kind::Agent(window) => {
+                command.args(["agent", "-F", &hertz, "--window", &format!("{window}s"), "-o"]).arg(&output);
+            }
+            Kind::Otel => {
+                let address = self.sink.as_ref().map(|sink| sink.address().to_string()).unwrap_or_default();
+                command = self.with_tracefs(
+                    "exec \"$0\" -collection-agent \"$1\" -disable-tls -samples-per-second \"$2\"",
+                );
+                command.args([&address, &hertz]).current_dir(folder);
+                limit::pretend_to_raise(&mut command);
+            }
+            Kind::Record => {
                 command.args(["record", "-F", &hertz, "-d", &format!("{seconds}s"), "-o"]).arg(&output);
             }
             Kind::PerfDwarf => {
@@ -94,21 +126,37 @@ impl Tool {
                 command.args(["-q", "-f", "json", "-o"]).arg(&output).args(["-e", &program]);
             }
             Kind::ProfileBee => {
-                // It wants tracefs, which need not be mounted: in a mount namespace of its own nobody else sees it.
-                let script =
-                    "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
-                              exec \"$0\" --frequency \"$1\" --time \"$2\"000 --dwarf true -o \"$3\"";
-                command = Command::new("unshare");
-                command.args(["--mount", "sh", "-c", script]).arg(&self.program);
+                command = self
+                    .with_tracefs("exec \"$0\" --frequency \"$1\" --time \"$2\"000 --dwarf true -o \"$3\"");
                 command.args([&hertz, &seconds]).arg(&output);
             }
         }
         command
     }
 
+    /// A script that starts the program, its `$0`, where tracefs is. That need not be mounted: in a mount namespace of its
+    /// own nobody else sees it.
+    fn with_tracefs(&self, script: &str) -> Command {
+        let mount = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &format!("{mount}\n{script}")]).arg(&self.program);
+        command
+    }
+
+    fn agent(&self) -> bool {
+        matches!(self.kind, Kind::Agent(_))
+    }
+
+    /// How it ends.
+    pub fn end(&self) -> End {
+        if self.agent() || self.kind == Kind::Otel { End::Asked } else { End::Itself }
+    }
+
     fn output(&self, folder: &Path) -> PathBuf {
         folder.join(match self.kind {
-            Kind::Ours => "ours.pb.gz",
+            Kind::Agent(_) => "ours",
+            Kind::Record => "ours.pb.gz",
+            Kind::Otel => "otel",
             Kind::PerfDwarf | Kind::PerfFramePointers => "perf.data",
             Kind::Bpfcc | Kind::ProfileBee => "stacks.folded",
             Kind::Bpftrace => "bpftrace.json",
@@ -119,7 +167,12 @@ impl Tool {
     pub fn seen(&self, folder: &Path) -> Option<Seen> {
         let output = self.output(folder);
         match self.kind {
-            Kind::Ours => Some(stacks::in_pprof(&output)),
+            Kind::Agent(_) => Some(stacks::in_pprof(&folder::profiles(&output))),
+            Kind::Record => Some(stacks::in_pprof(&[output])),
+            Kind::Otel => {
+                let requests = self.sink.as_ref()?.take();
+                otlp::read::seen(&requests, &mut Roots::on_this_host()).ok()
+            }
             Kind::PerfDwarf | Kind::PerfFramePointers => Some(stacks::in_perf_data(&output)),
             Kind::Bpfcc | Kind::ProfileBee => stacks::in_folded(File::open(&output).ok()?),
             Kind::Bpftrace => None,
