@@ -2,9 +2,11 @@
 
 mod bench;
 mod compare;
+mod dist;
 mod ebpf;
 mod example;
 mod golden;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,11 @@ enum Chore {
     /// Record the stacks of tests/golden anew.
     #[command(subcommand)]
     Golden(golden::Command),
+    /// Write what packages contain beside the binary: man pages and completions.
+    Dist(dist::Dist),
+    /// Run the tests on other kernels.
+    #[command(subcommand)]
+    Vm(vm::Command),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +50,8 @@ fn main() -> ExitCode {
         Chore::Bench(args) => bench::run(&args),
         Chore::Compare(command) => compare::run(&command),
         Chore::Golden(command) => golden::run(&command),
+        Chore::Dist(args) => dist::run(&args),
+        Chore::Vm(command) => vm::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

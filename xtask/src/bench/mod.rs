@@ -5,9 +5,11 @@
 //! machine that gets slower or faster during the benchmark does so for both.
 
 mod cold;
+mod fleet;
 mod floor;
 mod kernel;
 mod overhead;
+mod page;
 mod parts;
 mod peers;
 mod profiler;
@@ -46,6 +48,10 @@ enum What {
     Cold(cold::Args),
     /// What this profiler and its peers cost, in turns on the same host.
     Overhead(overhead::Args),
+    /// What windows take on their way to receivers, and how fast those of many agents are taken.
+    Fleet(fleet::Args),
+    /// How fast the page of `profiler view` draws large and deep flame graphs, in headless Chromium.
+    Page(page::Args),
     /// What the pure parts cost, and how much they allocate.
     Parts(parts::Args),
     /// Installs the peers that can be had from Debian, crates.io and Go's proxy.
@@ -63,6 +69,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Some(What::Cost(args)) => cost(args),
         Some(What::Cold(args)) => cold::run(args),
         Some(What::Overhead(args)) => overhead::run(args),
+        Some(What::Fleet(args)) => fleet::run(args),
+        Some(What::Page(args)) => page::run(args),
         Some(What::Parts(args)) => parts::run(args),
         Some(What::Peers(args)) => peers::run(args),
         Some(What::Scale(args)) => scale::run(args),

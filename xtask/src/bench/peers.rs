@@ -13,25 +13,22 @@ pub(super) struct Args {
     folder: PathBuf,
 }
 
-/// A peer, and the command that installs it into the folder.
+/// A peer, and the command that installs it into the folder, which may have to be prepared.
 struct Peer {
     name: &'static str,
-    install: fn(&Path) -> Command,
+    install: fn(&Path) -> Result<Command>,
 }
 
-const PEERS: [Peer; 5] = [
-    Peer { name: "perf", install: |_| debian("linux-perf") },
-    Peer { name: "bpfcc's profile", install: |_| debian("bpfcc-tools") },
-    Peer { name: "bpftrace", install: |_| debian("bpftrace") },
-    Peer { name: "profile-bee", install: |folder| crates_io(folder, "profile-bee") },
-    Peer {
-        name: "OpenTelemetry's eBPF profiler",
-        install: |folder| {
-            let mut command = Command::new("go");
-            command.args(["install", "go.opentelemetry.io/ebpf-profiler@latest"]).env("GOBIN", folder);
-            command
-        },
-    },
+/// OpenTelemetry's eBPF profiler, and the version to compare with.
+const OTEL: [&str; 2] = ["go.opentelemetry.io/ebpf-profiler", "v0.0.202633"];
+
+const PEERS: [Peer; 6] = [
+    Peer { name: "perf", install: |_| Ok(debian("linux-perf")) },
+    Peer { name: "bpfcc's profile", install: |_| Ok(debian("bpfcc-tools")) },
+    Peer { name: "bpftrace", install: |_| Ok(debian("bpftrace")) },
+    Peer { name: "profile-bee", install: |folder| Ok(crates_io(folder, "profile-bee")) },
+    Peer { name: "samply", install: |folder| Ok(crates_io(folder, "samply")) },
+    Peer { name: "OpenTelemetry's eBPF profiler", install: go_module },
 ];
 
 fn debian(package: &str) -> Command {
@@ -47,6 +44,24 @@ fn crates_io(folder: &Path, name: &str) -> Command {
     command
 }
 
+/// A Go program, built as the dependency of a module of its own. `go install` asks the host in the module's path whether the
+/// module is deprecated, and fails where only Go's proxy can be reached.
+fn go_module(folder: &Path) -> Result<Command> {
+    let [path, version] = OTEL;
+    let module = folder.join("go");
+    std::fs::create_dir_all(&module).with_context(|| format!("cannot make {}", module.display()))?;
+    let text = format!("module peers\n\ngo 1.26.0\n\nrequire {path} {version}\n");
+    std::fs::write(module.join("go.mod"), text)
+        .with_context(|| format!("cannot write into {}", module.display()))?;
+    let mut command = Command::new("go");
+    command.current_dir(module).env("CGO_ENABLED", "0");
+    command
+        .args(["build", "-mod=mod", "-buildvcs=false", "-tags", "osusergo,netgo", "-o"])
+        .arg(folder)
+        .arg(path);
+    Ok(command)
+}
+
 /// Installs what can be had, and says what cannot.
 pub(super) fn run(args: &Args) -> Result<()> {
     let folder = std::path::absolute(&args.folder)?;
@@ -54,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut lines = Vec::new();
     for peer in PEERS {
         eprintln!("== {}", peer.name);
-        let mut command = (peer.install)(&folder);
+        let mut command = (peer.install)(&folder)?;
         let said = match command.status() {
             Ok(status) if status.success() => "installed".to_owned(),
             Ok(status) => format!("could not be installed: {command:?} ended with {status}"),

@@ -9,6 +9,9 @@ use crate::example;
 /// Arguments of `cargo xtask bench scale`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
+    /// Runs of each, in turns.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// Processes that work for a millisecond each second.
     #[arg(long, default_value_t = 1000)]
     processes: usize,
@@ -33,11 +36,15 @@ pub(super) struct Args {
     /// Write all figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw CPU time and memory into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Runs the benchmark, which is an example of the tests' crate: it reads profiles.
 pub(super) fn run(args: &Args) -> Result<()> {
     let words = [
+        args.runs.to_string(),
         args.processes.to_string(),
         args.objects.to_string(),
         args.mappings.to_string(),
@@ -46,6 +53,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         args.seconds.to_string(),
         args.memory.to_string(),
         example::file_argument(args.json.as_deref())?,
+        example::file_argument(args.svg.as_deref())?,
     ];
     example::run("scale", &["--release"], words)
 }

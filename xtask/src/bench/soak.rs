@@ -15,10 +15,17 @@ pub(super) struct Args {
     /// Write all that was seen to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw what was held over time into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Runs the benchmark, which is an example of the tests' crate: it reads profiles.
 pub(super) fn run(args: &Args) -> Result<()> {
-    let words = [args.minutes.to_string(), example::file_argument(args.json.as_deref())?];
+    let words = [
+        args.minutes.to_string(),
+        example::file_argument(args.json.as_deref())?,
+        example::file_argument(args.svg.as_deref())?,
+    ];
     example::run("soak", &["--release"], words)
 }
