@@ -24,15 +24,26 @@ pub fn binary() -> &'static Path {
             let path = PathBuf::from(path);
             return path.canonicalize().unwrap_or_else(|e| panic!("PROFILER_BIN={}: {e}", path.display()));
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         must_run(
-            Command::new(cargo)
+            cargo()
                 .args(["build", "--release", "-p", "profiler-user", "--bin", "profiler"])
                 .current_dir(workspace())
                 .env("CARGO_TARGET_DIR", target_folder()),
         );
         target_folder().join("release/profiler")
     })
+}
+
+/// The cargo that runs the tests, without what it tells them about their package: to build scripts that would be a change,
+/// and of everything that links `ring` it would make a build of minutes, each time that a test or somebody else builds.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_about_the_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_about_the_package)) {
+        command.env_remove(&name);
+    }
+    command
 }
 
 /// A command line of the profiler, run in a folder of the test's.

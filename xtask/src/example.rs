@@ -5,9 +5,10 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+use crate::cargo::cargo;
 
 /// A file that an example is to write, as an argument: `-` for none. The example runs in another folder.
 pub(crate) fn file_argument(file: Option<&Path>) -> Result<String> {
@@ -22,9 +23,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     flags: &[&str],
     args: impl IntoIterator<Item = S>,
 ) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    let status = cargo()
         .args(["run", "--quiet", "--package", "profiler-tests", "--example", name])
         .args(flags)
         .arg("--")

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the chores of this repository that need more than cargo.
 
 mod bench;
+mod cargo;
 mod compare;
 mod dist;
 mod ebpf;

@@ -21,7 +21,6 @@ mod workload;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -107,7 +106,7 @@ fn cost(args: &Args) -> Result<()> {
     let object = ebpf::object_path(&workspace, ebpf::Arch::host()?, "floor");
     let object = fs::read(&object)
         .with_context(|| format!("cannot read {}; run `cargo xtask ebpf build` first", object.display()))?;
-    let build = Command::new("cargo")
+    let build = crate::cargo::cargo()
         .args(["build", "--release", "--locked", "--package", "profiler-user"])
         .current_dir(&workspace)
         .status()?;

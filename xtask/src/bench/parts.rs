@@ -1,9 +1,8 @@
 //! `cargo xtask bench parts`: what the pure parts cost, by criterion, with the bytes that they allocate.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
+
+use crate::cargo::cargo;
 
 /// Arguments of `cargo xtask bench parts`.
 #[derive(clap::Args, Debug)]
@@ -15,9 +14,7 @@ pub(super) struct Args {
 
 /// Builds and runs the benchmarks of the agent's crate. They are run and not linked, as everything of that crate here.
 pub(super) fn run(args: &Args) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    let status = cargo()
         .args(["bench", "--quiet", "--package", "profiler-user", "--bench", "parts", "--"])
         .args(&args.criterion)
         .status()

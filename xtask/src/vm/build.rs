@@ -56,8 +56,7 @@ pub(crate) fn plan(workspace: &Path, target: &Path, wanted: impl Fn(&Case) -> bo
 
 /// Runs cargo, and gives its messages.
 fn cargo(workspace: &Path, target: &Path, arguments: &[&str]) -> Result<String> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = crate::cargo::cargo()
         .current_dir(workspace)
         .args(arguments)
         .args(["--locked", "--message-format", "json-render-diagnostics", "--target-dir"])
