@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
+use md5::{Digest, Md5};
 use regex::Regex;
 use serde::Deserialize;
 
@@ -25,6 +26,8 @@ enum Action {
     Lowercase,
     /// Sets the target to the sources in capitals.
     Uppercase,
+    /// Sets the target to a hash of the sources, modulo the rule's modulus: splits processes into equal shares.
+    HashMod,
     /// Leaves the process out unless the regex matches.
     Keep,
     /// Leaves the process out where the regex matches.
@@ -60,6 +63,9 @@ pub struct Rule {
     /// The new value, with the regex's groups as `$1` or `${name}`.
     #[serde(default = "first_group")]
     replacement: String,
+    /// How many shares `hashmod` makes.
+    #[serde(default)]
+    modulus: u64,
     /// What is done.
     #[serde(default)]
     action: Action,
@@ -102,6 +108,9 @@ impl Rule {
                 format!("a rule whose action is {:?} needs a target_label", self.action).to_lowercase()
             );
         }
+        if self.action == Action::HashMod && self.modulus == 0 {
+            return Err("a rule whose action is hashmod needs a modulus above 0".to_owned());
+        }
         let sets = wants_target && !matches!(self.action, Action::KeepEqual | Action::DropEqual);
         if sets && OWN.contains(&self.target_label.as_str()) {
             return Err(format!("the label {} is the profiler's own: no rule sets it", self.target_label));
@@ -142,6 +151,11 @@ impl Compiled {
             Action::KeepEqual => return source == value(target_label),
             Action::DropEqual => return source != value(target_label),
             Action::Lowercase => set(labels, target_label, source.to_lowercase()),
+            // A modulus of 0 is refused when the rule is read.
+            Action::HashMod => {
+                let share = hash(&source).checked_rem(self.rule.modulus).unwrap_or_default();
+                set(labels, target_label, share.to_string());
+            }
             Action::Uppercase => set(labels, target_label, source.to_uppercase()),
             Action::Replace => {
                 if let Some(groups) = self.regex.captures(&source) {
@@ -170,6 +184,11 @@ impl Compiled {
         }
         true
     }
+}
+
+/// Prometheus's hash: the last eight bytes of the MD5 sum, big end first (its model/relabel/relabel.go, sum64).
+fn hash(text: &str) -> u64 {
+    Md5::digest(text).iter().skip(8).fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
 }
 
 /// Sets a label; an empty value is none. What is no name of a label, and what is the profiler's own, is left alone.
@@ -297,6 +316,14 @@ mod tests {
             &[r#"action = "uppercase", source_labels = ["service"], target_label = "service""#],
             &[("service", "SHOP"), unit],
         );
+        // MD5 of "blue" is 48d6215903dff56238e52e8891380c8f.
+        let share = 0x38e5_2e88_9138_0c8f_u64 % 10;
+        kept(
+            &[
+                r#"action = "hashmod", source_labels = ["__environment_TEAM"], target_label = "share", modulus = 10"#,
+            ],
+            &[("service", "Shop"), ("share", &share.to_string()), unit],
+        );
         kept(
             &[r#"action = "labelmap", regex = "__environment_(.+)", replacement = "env_$1""#],
             &[("env_TEAM", "blue"), ("service", "Shop"), unit],
@@ -358,6 +385,10 @@ mod tests {
         assert!(error("target_label = \"a-b\"").contains("cannot be a label"));
         assert!(error("target_label = \"a\", regex = \"(\"").contains("is not a regex"));
         assert!(error("targetlabel = \"a\"").contains("targetlabel"));
-        assert!(error("target_label = \"a\", action = \"hashmod\"").contains("hashmod"));
+        assert_eq!(
+            error("target_label = \"a\", action = \"hashmod\""),
+            "a rule whose action is hashmod needs a modulus above 0"
+        );
+        assert!(error("target_label = \"a\", action = \"hashmode\"").contains("hashmode"));
     }
 }
