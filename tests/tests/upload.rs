@@ -158,6 +158,43 @@ fn a_full_disk_does_not_stop_anything() {
     assert!(written(&session, &target).len() > 5, "profiles are written");
 }
 
+/// An interval is on disk before it is over.
+#[test]
+fn a_kill_within_an_interval_loses_nothing() {
+    let session = Session::begin();
+    let target = Target::start(&Program::Pie.build(), &["burn"]);
+    let (port, http) = (free_port(), free_port());
+    configure(&session, port, http, "interval = \"10m\"\nwhere = \"service=chain-pie\"");
+    let args = ["agent", "--config", "profiler.toml", "--spool", "spool"];
+    let mut agent = Profiler::new(session.folder(), args).start();
+    agent.wait_until_sampling();
+    wait_until("windows are written", || {
+        session.path("out").exists() && written(&session, &target).len() > 6
+    });
+    agent.signal(libc::SIGKILL);
+    drop(agent);
+    let windows = written(&session, &target);
+
+    // The next one sends what it finds, though its own first interval has only begun.
+    let receiver = Receiver::start(port, &[]);
+    let mut agent = Profiler::new(session.folder(), args.iter().chain(&["-o", "later"])).start();
+    agent.wait_until_sampling();
+    wait_until("it arrives", || !receiver.arrived().is_empty());
+    let arrived = by_window(&session, &receiver.arrived());
+    assert_eq!(arrived.len(), 1, "one interval: {arrived:?}");
+    assert_eq!(arrived.keys().next(), windows.keys().next(), "it begins where the first window does");
+    // One window may have been on its way into the folder.
+    let count = |sums: &Sums| sums.values().sum::<i64>();
+    let one_window = windows.values().map(count).max().unwrap_or_default();
+    let (arrived, written) = (count(&sum(arrived)), count(&sum(windows)));
+    assert!((written..=written + 2 * one_window).contains(&arrived), "{arrived} of {written}");
+
+    // And at its end what it gathered itself.
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+    assert_eq!(by_window(&session, &receiver.arrived()).len(), 2);
+}
+
 #[test]
 fn any_server_that_takes_files() {
     let session = Session::begin();

@@ -7,7 +7,7 @@ use prost::Message;
 use super::batch::{Batch, Pair, Series, checksum};
 use super::target::Target;
 use crate::pipeline::NamedWindow;
-use crate::profile::codec::Encoder;
+use crate::profile::codec::{Encoder, decode};
 use crate::profile::labels::LabelFilter;
 use crate::profile::merge::{Duration, Merger};
 use crate::profile::proto::{Label, Profile};
@@ -63,9 +63,45 @@ impl Recipe {
                 errors.push(format!("process {} is not sent: {error}", process.key.pid));
             }
         }
-        let length = Duration::Nanoseconds(i64::try_from(window.span.duration_ns).unwrap_or(i64::MAX));
+        let (start_unix_ns, duration_ns) = (window.span.start_unix_ns, window.span.duration_ns);
+        let series = self.series(start_unix_ns, duration_ns, groups, &mut errors);
+        (Batch { start_unix_ns, duration_ns, series }, errors)
+    }
+
+    /// Windows that follow each other as one, and sentences for what is missing of it: series with the same labels are summed
+    /// up.
+    #[must_use]
+    pub(super) fn joined(&self, windows: &[Batch]) -> (Batch, Vec<String>) {
+        let start_unix_ns = windows.iter().map(|window| window.start_unix_ns).min().unwrap_or_default();
+        let duration_ns = windows.iter().map(|window| window.duration_ns).sum();
+        let mut groups: BTreeMap<Vec<Pair>, Merger> = BTreeMap::new();
+        let mut errors = Vec::new();
+        for series in windows.iter().flat_map(|window| &window.series) {
+            let limit = usize::try_from(series.plain_bytes).unwrap_or(usize::MAX);
+            let added =
+                decode(&series.profile, limit).map_err(|error| error.to_string()).and_then(|profile| {
+                    let merger = groups.entry(series.labels.clone()).or_default();
+                    merger.add(&profile).map_err(|error| error.to_string())
+                });
+            if let Err(error) = added {
+                errors.push(format!("a window of a series is not sent: {error}"));
+            }
+        }
+        let series = self.series(start_unix_ns, duration_ns, groups, &mut errors);
+        (Batch { start_unix_ns, duration_ns, series }, errors)
+    }
+
+    /// Encodes what was summed up by its labels.
+    fn series(
+        &self,
+        start_unix_ns: u64,
+        duration_ns: u64,
+        groups: BTreeMap<Vec<Pair>, Merger>,
+        errors: &mut Vec<String>,
+    ) -> Vec<Series> {
+        let length = Duration::Nanoseconds(i64::try_from(duration_ns).unwrap_or(i64::MAX));
         let mut encoder = Encoder::new();
-        let mut series = Vec::with_capacity(groups.len());
+        let mut all = Vec::with_capacity(groups.len());
         for (labels, merger) in groups {
             let made = merger.finish(length).map_err(|error| error.to_string()).and_then(|mut profile| {
                 self.comment(&mut profile);
@@ -74,15 +110,13 @@ impl Recipe {
             });
             match made {
                 Ok((profile, plain_bytes)) => {
-                    let id = self.id(window.span.start_unix_ns, &labels);
-                    series.push(Series { id, labels, profile, plain_bytes });
+                    let id = self.id(start_unix_ns, &labels);
+                    all.push(Series { id, labels, profile, plain_bytes });
                 }
                 Err(error) => errors.push(format!("a series is not sent: {error}")),
             }
         }
-        let batch =
-            Batch { start_unix_ns: window.span.start_unix_ns, duration_ns: window.span.duration_ns, series };
-        (batch, errors)
+        all
     }
 
     /// The labels of a process's series: those that are asked for, and those that the configuration adds, which are stronger.
@@ -132,9 +166,11 @@ impl Recipe {
     }
 
     fn comment(&self, profile: &mut Profile) {
-        for text in &self.about {
+        let has = |wanted: &String| profile.comment.iter().any(|&comment| text(profile, comment) == wanted);
+        let new: Vec<_> = self.about.iter().filter(|comment| !has(comment)).cloned().collect();
+        for text in new {
             profile.comment.push(i64::try_from(profile.string_table.len()).unwrap_or(i64::MAX));
-            profile.string_table.push(text.clone());
+            profile.string_table.push(text);
         }
     }
 
@@ -167,7 +203,6 @@ mod tests {
     use super::*;
     use crate::pipeline::{Effort, ProcessProfile};
     use crate::profile::build::Span;
-    use crate::profile::codec::decode;
     use crate::profile::fixture;
 
     fn window(services: &[&str]) -> NamedWindow {
@@ -213,6 +248,32 @@ mod tests {
         assert!(profile.sample.iter().all(|sample| sample.label.is_empty()));
         assert_eq!(profile.duration_nanos, 10);
         assert_eq!(batch.series[0].plain_bytes, profile.encoded_len() as u64);
+    }
+
+    #[test]
+    fn windows_that_follow_each_other_become_one() {
+        let one = fixture::two_threads().sample.iter().map(|sample| sample.value[0]).sum::<i64>();
+        let recipe = recipe(r#"group-by = ["service"]"#);
+        let (first, _) = recipe.batch(&window(&["a", "b"]));
+        let mut later = window(&["b", "c"]);
+        later.span.start_unix_ns = 15;
+        let (second, _) = recipe.batch(&later);
+        let (joined, errors) = recipe.joined(&[first.clone(), second]);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!((joined.start_unix_ns, joined.duration_ns), (5, 20));
+        let seen: Vec<_> =
+            joined.series.iter().map(|series| (series.label("service"), total(series))).collect();
+        assert_eq!(seen, [(Some("a"), one), (Some("b"), 2 * one), (Some("c"), one)]);
+        let profile = decode(&joined.series[1].profile, 1 << 20).unwrap();
+        assert_eq!(profile.duration_nanos, 20);
+        let about = profile.comment.iter().filter(|&&comment| text(&profile, comment) == "about");
+        assert_eq!(about.count(), 1);
+        assert_eq!(joined.series[0].id, first.series[0].id, "an id is of the start and the labels");
+
+        let mut damaged = first;
+        damaged.series[0].profile.truncate(9);
+        let (joined, errors) = recipe.joined(&[damaged]);
+        assert_eq!((joined.series.len(), errors.len()), (1, 1), "{errors:?}");
     }
 
     #[test]

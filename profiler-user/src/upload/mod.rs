@@ -16,6 +16,7 @@ pub mod make;
 mod objects;
 mod otlp;
 mod parca;
+mod parts;
 mod plain;
 mod pyroscope;
 pub mod receiver;
@@ -40,9 +41,9 @@ pub use spool::Spool;
 pub use target::{Kind, Target};
 
 use crate::pipeline::NamedWindow;
-use crate::pipeline::gather::Gatherer;
 use crate::sys::priority::{self, Urgency};
 use make::Recipe;
+use parts::Parts;
 
 /// How long the end waits for what has not arrived yet. The rest goes with the next start.
 const GRACE: Duration = Duration::from_secs(5);
@@ -51,10 +52,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Route {
     recipe: Recipe,
-    interval: Duration,
     /// Windows that are not an interval yet.
-    gatherer: Option<Gatherer>,
-    gathered: Duration,
+    parts: Parts,
     delivery: Arc<Delivery>,
 }
 
@@ -103,8 +102,10 @@ impl Uploads {
             let delivery = Delivery::new(target.clone(), spool);
             let offers = target.debuginfo.then(|| debuginfo::service(target)).transpose().map_err(named)?;
             receivers.push((Arc::clone(&delivery), receiver::receiver(target).map_err(named)?, offers));
-            let (interval, gathered) = (target.interval, Duration::ZERO);
-            routes.push(Route { recipe, interval, gatherer: None, gathered, delivery });
+            let parts = Parts::new(&path, target.bounds(), target.interval);
+            let mut route = Route { recipe, parts, delivery };
+            route.send_left().map_err(named)?;
+            routes.push(route);
         }
         if routes.is_empty() {
             return Ok(Uploads { routes, stop: None, thread: None });
@@ -156,48 +157,66 @@ impl Uploads {
     /// Sends what is less than an interval.
     pub fn finish(&mut self) {
         for route in &mut self.routes {
-            if let Some(gatherer) = route.gatherer.take() {
-                route.send_gathered(gatherer);
-            }
+            route.end_interval();
         }
     }
 }
 
 impl Route {
     fn window(&mut self, window: &NamedWindow) {
-        let length = Duration::from_nanos(window.span.duration_ns);
-        if self.gatherer.is_none() && length >= self.interval {
-            return self.send(window);
-        }
-        let gatherer = self.gatherer.get_or_insert_default();
-        gatherer.add(window, |_| true);
-        self.gathered += length;
-        // Windows end a moment late or early.
-        if self.gathered + length / 2 >= self.interval
-            && let Some(gatherer) = self.gatherer.take()
-        {
-            self.send_gathered(gatherer);
-        }
-    }
-
-    fn send_gathered(&mut self, gatherer: Gatherer) {
-        self.gathered = Duration::ZERO;
-        let (window, errors) = gatherer.finish();
-        for error in errors {
-            tracing::error!("upload {}: {error}", self.delivery.name());
-        }
-        self.send(&window);
-    }
-
-    fn send(&self, window: &NamedWindow) {
         if self.delivery.target().debuginfo {
             self.delivery.debuginfo.window(window, self.recipe.selected());
         }
         let (batch, errors) = self.recipe.batch(window);
+        self.log(errors);
+        if !self.parts.takes(Duration::from_nanos(window.span.duration_ns)) {
+            return self.delivery.put(batch);
+        }
+        match self.parts.put(&batch) {
+            Ok(false) => {}
+            Ok(true) => self.end_interval(),
+            Err(error) => {
+                tracing::warn!("upload {}: {error}; the interval ends early", self.delivery.name());
+                self.end_interval();
+                self.delivery.put(batch);
+            }
+        }
+    }
+
+    /// Sends what an earlier run left of its last interval.
+    fn send_left(&mut self) -> io::Result<()> {
+        while let Some(windows) = self.parts.left()? {
+            self.send_joined(&windows);
+        }
+        Ok(())
+    }
+
+    fn end_interval(&mut self) {
+        if self.parts.is_empty() {
+            return;
+        }
+        match self.parts.take() {
+            Ok(windows) => self.send_joined(&windows),
+            Err(error) => {
+                tracing::error!(
+                    "upload {}: the windows of an interval cannot be read ({error}); they are tried again with the next",
+                    self.delivery.name()
+                );
+            }
+        }
+    }
+
+    fn send_joined(&self, windows: &[Batch]) {
+        let (batch, errors) = self.recipe.joined(windows);
+        self.log(errors);
+        self.delivery.put(batch);
+        self.parts.forget();
+    }
+
+    fn log(&self, errors: Vec<String>) {
         for error in errors {
             tracing::error!("upload {}: {error}", self.delivery.name());
         }
-        self.delivery.put(batch);
     }
 }
 

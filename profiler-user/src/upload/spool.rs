@@ -132,6 +132,12 @@ impl Spool {
         self.entries.first().cloned()
     }
 
+    /// All, the oldest first.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Reads a batch; `None` for one that is damaged or gone.
     #[must_use]
     pub fn read(&self, entry: &Entry) -> Option<Batch> {
