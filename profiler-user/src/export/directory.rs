@@ -12,6 +12,9 @@ use time::{OffsetDateTime, macros::format_description};
 use super::file::{self, UNFINISHED, WriteError};
 use crate::profile::{codec::Encoder, proto::Profile};
 
+/// Files that are on their way to the disk at the same time: each is an open descriptor.
+const MOST_STAGED: usize = 64;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -67,11 +70,20 @@ impl Directory {
         };
         let mut errors = Vec::new();
         let mut written = 0;
-        for (name, pid, profile) in profiles {
-            let path = folder.join(unique_name(name, *pid, &mut taken));
-            match file::write_profile(&path, profile, &mut self.encoder) {
-                Ok(_) => written += 1,
-                Err(error) => errors.push(error),
+        for some in profiles.chunks(MOST_STAGED) {
+            let mut staged = Vec::with_capacity(some.len());
+            for (name, pid, profile) in some {
+                let path = folder.join(unique_name(name, *pid, &mut taken));
+                match file::stage_profile(&path, profile, &mut self.encoder) {
+                    Ok(file) => staged.push(file),
+                    Err(error) => errors.push(error),
+                }
+            }
+            for file in staged {
+                match file.appear() {
+                    Ok(()) => written += 1,
+                    Err(error) => errors.push(error),
+                }
             }
         }
         (written, errors)
