@@ -17,6 +17,9 @@ pub const DEFAULT_LIMIT: usize = 512 << 20;
 /// times the CPU for some percent of size.
 const LEVEL: u32 = 3;
 
+/// The same for what is sent, which is paid for by the byte and made once a minute.
+const SMALL: u32 = 6;
+
 /// The bytes every gzip stream begins with (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -86,8 +89,18 @@ impl Encoder {
     /// An encoder that has encoded nothing yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_level(LEVEL)
+    }
+
+    /// One that takes more time to make less of it.
+    #[must_use]
+    pub fn small() -> Self {
+        Self::with_level(SMALL)
+    }
+
+    fn with_level(level: u32) -> Self {
         // 32 KiB of history, the most that gzip has.
-        let compress = Compress::new_gzip(Compression::new(LEVEL), 15);
+        let compress = Compress::new_gzip(Compression::new(level), 15);
         Self { compress, raw: Vec::new(), packed: Vec::new() }
     }
 

@@ -1,8 +1,9 @@
 //! The profile model: pprof's own, as plain data. No clock, no file and no kernel is touched in here.
 //!
 //! [`proto`] are the messages, [`codec`] their bytes, [`validate`] what a consumer may rely on, [`merge`] several
-//! profiles as one, [`filter`] and [`labels`] the choice of frames and samples, [`sample_index`] the choice of a value.
+//! profiles as one, [`arrange`] how one takes few bytes, [`filter`] and [`labels`] the choice of frames and samples, [`sample_index`] the choice of a value.
 
+pub mod arrange;
 pub mod base;
 pub mod build;
 pub mod codec;

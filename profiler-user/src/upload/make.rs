@@ -7,6 +7,7 @@ use prost::Message;
 use super::batch::{Batch, Pair, Series, checksum};
 use super::target::Target;
 use crate::pipeline::NamedWindow;
+use crate::profile::arrange::arrange;
 use crate::profile::codec::{Encoder, decode};
 use crate::profile::labels::LabelFilter;
 use crate::profile::merge::{Duration, Merger};
@@ -100,11 +101,12 @@ impl Recipe {
         errors: &mut Vec<String>,
     ) -> Vec<Series> {
         let length = Duration::Nanoseconds(i64::try_from(duration_ns).unwrap_or(i64::MAX));
-        let mut encoder = Encoder::new();
+        let mut encoder = Encoder::small();
         let mut all = Vec::with_capacity(groups.len());
         for (labels, merger) in groups {
             let made = merger.finish(length).map_err(|error| error.to_string()).and_then(|mut profile| {
                 self.comment(&mut profile);
+                arrange(&mut profile);
                 let packed = encoder.encode(&profile).map_err(|error| error.to_string())?.to_vec();
                 Ok((packed, profile.encoded_len() as u64))
             });
