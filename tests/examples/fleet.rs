@@ -19,11 +19,18 @@ fn main() {
     let seconds = number(seconds);
     let session = Session::begin();
     eprintln!("recording a busy host");
-    let (busy, usual) = {
-        let _workload = Workload::start(session.folder());
+    let (services, usual) = {
+        let _workload = Workload::services(session.folder());
         (swarm::recorded(&session, hertz(), seconds), swarm::recorded(&session, 19, seconds))
     };
-    let sizes = swarm::sizes(&session, &busy);
+    let with_compiler = {
+        let _workload = Workload::start(session.folder());
+        swarm::recorded(&session, hertz(), seconds)
+    };
+    let hosts = [("services", services), ("services and a compiler", with_compiler)].map(|(name, window)| {
+        let sizes = swarm::sizes(&session, name, &window);
+        swarm::Host { name, window, sizes }
+    });
     let swarms: Vec<_> = swarm::WAYS
         .iter()
         .filter(|way| way.is_for_many())
@@ -32,9 +39,9 @@ fn main() {
             swarm::swarm(&session, way, &usual, agents, windows)
         })
         .collect();
-    print!("{}", swarm::table(&busy, &sizes, &swarms));
+    print!("{}", swarm::table(&hosts, &swarms));
     if json_file != "-"
-        && let Err(error) = std::fs::write(json_file, format!("{:#}\n", swarm::json(&busy, &sizes, &swarms)))
+        && let Err(error) = std::fs::write(json_file, format!("{:#}\n", swarm::json(&hosts, &swarms)))
     {
         panic!("cannot write {json_file}: {error}");
     }

@@ -165,6 +165,17 @@ impl Way {
     }
 }
 
+/// A busy host, and what its window takes.
+#[derive(Debug)]
+pub struct Host {
+    /// What runs there.
+    pub name: &'static str,
+    /// What was recorded.
+    pub window: NamedWindow,
+    /// On each way.
+    pub sizes: Vec<Size>,
+}
+
 /// What one window takes on one way.
 #[derive(Debug)]
 pub struct Size {
@@ -176,12 +187,12 @@ pub struct Size {
     pub bytes: u64,
 }
 
-/// Sends a window on each way.
-pub fn sizes(session: &Session, window: &NamedWindow) -> Vec<Size> {
+/// Sends a window of a host on each way.
+pub fn sizes(session: &Session, host: &str, window: &NamedWindow) -> Vec<Size> {
     let measure = |way: &Way| {
         let sink = Sink::start();
-        let taken = session.path(&format!("taken-{}", way.name));
-        let spool = session.path(&format!("spool-{}", way.name));
+        let taken = session.path(&format!("taken-{host}-{}", way.name));
+        let spool = session.path(&format!("spool-{host}-{}", way.name));
         let target = way.target(&sink.url(), &taken);
         let mut uploads = Uploads::start(&[target], &spool, &origin(0)).expect("uploads");
         uploads.window(window);
@@ -289,16 +300,20 @@ fn cpu_seconds() -> f64 {
 }
 
 /// The figures for docs/benchmarks.md.
-pub fn table(busy: &NamedWindow, sizes: &[Size], swarms: &[Swarm]) -> String {
-    let minutes = busy.span.duration_ns as f64 / 6e10;
-    let mut text = format!(
-        "{} samples of {} processes in {:.0} s\n\n| way | profiles | KB per host and minute |\n|---|---|---|\n",
-        samples(busy),
-        busy.profiles.len(),
-        busy.span.duration_ns as f64 / 1e9
-    );
-    for Size { name, series, bytes } in sizes {
-        text += &format!("| {name} | {series} | {:.0} |\n", *bytes as f64 / 1e3 / minutes);
+pub fn table(hosts: &[Host], swarms: &[Swarm]) -> String {
+    let mut text = "| host | samples | processes | stacks |".to_owned();
+    for way in &WAYS {
+        text += &format!(" {} |", way.name);
+    }
+    text += &format!("\n|---|---|---|---|{}\n", "---|".repeat(WAYS.len()));
+    for Host { name, window, sizes } in hosts {
+        let stacks: usize = window.profiles.iter().map(|process| process.profile.sample.len()).sum();
+        text += &format!("| {name} | {} | {} | {stacks} |", samples(window), window.profiles.len());
+        let minutes = window.span.duration_ns as f64 / 6e10;
+        for Size { series, bytes, .. } in sizes {
+            text += &format!(" {:.0} KB in {series} |", *bytes as f64 / 1e3 / minutes);
+        }
+        text += "\n";
     }
     text += "\n| way | agents | windows | profiles | MB | profiles/s | MB/s | CPU ms per window |\n|---|---|---|---|---|---|---|---|\n";
     for swarm in swarms {
@@ -316,11 +331,13 @@ pub fn table(busy: &NamedWindow, sizes: &[Size], swarms: &[Swarm]) -> String {
 }
 
 /// The figures for machines.
-pub fn json(busy: &NamedWindow, sizes: &[Size], swarms: &[Swarm]) -> Value {
-    let sizes: Vec<Value> = sizes
-        .iter()
-        .map(|size| json!({"way": size.name, "profiles": size.series, "bytes": size.bytes}))
-        .collect();
+pub fn json(hosts: &[Host], swarms: &[Swarm]) -> Value {
+    let host = |host: &Host| {
+        let size = |size: &Size| json!({"way": size.name, "profiles": size.series, "bytes": size.bytes});
+        let sizes: Vec<Value> = host.sizes.iter().map(size).collect();
+        json!({"host": host.name, "samples": samples(&host.window), "duration_ns": host.window.span.duration_ns,
+               "sizes": sizes})
+    };
     let swarms: Vec<Value> = swarms
         .iter()
         .map(|swarm| {
@@ -328,5 +345,6 @@ pub fn json(busy: &NamedWindow, sizes: &[Size], swarms: &[Swarm]) -> Value {
                    "bytes": swarm.bytes, "seconds": swarm.seconds, "cpu_seconds": swarm.cpu_seconds})
         })
         .collect();
-    json!({"samples": samples(busy), "duration_ns": busy.span.duration_ns, "sizes": sizes, "swarms": swarms})
+    let hosts: Vec<Value> = hosts.iter().map(host).collect();
+    json!({"hosts": hosts, "swarms": swarms})
 }

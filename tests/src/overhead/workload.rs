@@ -48,7 +48,7 @@ int main(void) { for (;;) { for (unsigned long i = 0; i < 200000; i++) sink += i
 #[derive(Debug)]
 pub struct Workload {
     counts: File,
-    _running: Vec<Busy>,
+    running: Vec<Busy>,
 }
 
 /// What a program has done so far.
@@ -69,6 +69,25 @@ impl Work {
 impl Workload {
     /// Starts everything, and waits until it has settled.
     pub fn start(folder: &Path) -> Workload {
+        let mut workload = Workload::begin(folder);
+        let compiler = "while :; do \"$0\" -std=c++17 -O1 -c \"$1\" -o /dev/null; done";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", compiler]).arg(tools::clang()).arg(source_folder().join("headers.cpp"));
+        workload.running.push(Busy::start(&mut shell));
+        workload.settled()
+    }
+
+    /// Likewise, without a compiler: programs that do the same all day, as services do.
+    pub fn services(folder: &Path) -> Workload {
+        Workload::begin(folder).settled()
+    }
+
+    fn settled(self) -> Workload {
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        self
+    }
+
+    fn begin(folder: &Path) -> Workload {
         let compile = |name: &str, source: &str| {
             let (from, to) = (folder.join(format!("{name}.c")), folder.join(name));
             std::fs::write(&from, source).expect("a scratch file");
@@ -88,12 +107,7 @@ impl Workload {
         {
             running.push(Busy::start(Command::new(&program).arg("burn")));
         }
-        let compiler = "while :; do \"$0\" -std=c++17 -O1 -c \"$1\" -o /dev/null; done";
-        let mut shell = Command::new("sh");
-        shell.args(["-c", compiler]).arg(tools::clang()).arg(source_folder().join("headers.cpp"));
-        running.push(Busy::start(&mut shell));
-        std::thread::sleep(std::time::Duration::from_secs(5));
-        Workload { counts, _running: running }
+        Workload { counts, running }
     }
 
     /// What the counting program has done so far.
