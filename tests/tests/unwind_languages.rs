@@ -2,7 +2,7 @@
 
 use profiler_tests::chain::Chain;
 use profiler_tests::pprof::{Pprof, samples};
-use profiler_tests::shape::{EXACT, Roots, assert_all, check, check_share, name_by};
+use profiler_tests::shape::{EXACT, Roots, assert_all, check, check_share};
 use profiler_tests::{Bare, Frame, Program, Session, Shape, Stack, Target, elf, recording};
 
 /// Names from `app::chain_<first>` up to `main`.
@@ -67,15 +67,13 @@ fn ends_in_runtime(stack: &Stack) -> bool {
 /// How Go programs are mostly deployed: without symbols and DWARF.
 const STRIPPED: &[&str] = &["-ldflags=-s -w"];
 
-/// A profile of a program, whose frames have their names also if it was stripped: its code lies where that of the whole one
-/// does (the rows of both are compared in profiler-user's tests).
+/// A profile of a program, whose frames have their names also if it was stripped.
 fn profile_of_go(session: &Session, program: &Bare, flags: &[&str]) -> (Target, Pprof) {
     let path = program.clone().with(flags).build();
     let target = Target::start(&path, &[]);
-    let mut profile = recording::of_targets(session, &[&target], "4s");
+    let profile = recording::of_targets(session, &[&target], "4s");
     if !flags.is_empty() {
         assert_eq!(elf::symbol_count(&path), 0, "the program is stripped");
-        name_by(&mut profile, &path, &program.build());
     }
     (target, profile)
 }

@@ -13,7 +13,7 @@ use blazesym::symbolize::{
     source::{Elf, Source},
 };
 
-use super::{Function, Functions, pages};
+use super::{Function, Functions, go::GoNamer, pages};
 use crate::{
     budget::{Gauge, Pace},
     process::{Object, debug_file},
@@ -34,6 +34,14 @@ const MOST_WITHOUT: usize = 4096;
 /// Windows without a question after which what was parsed of a file goes.
 const IDLE_WINDOWS: u32 = 2;
 
+/// What names are looked for in.
+enum Names<'a> {
+    /// Symbols and debug information.
+    Symbols(&'a File),
+    /// Go's own table.
+    Go(&'a File),
+}
+
 /// blazesym with what it needs around it.
 pub(super) struct ElfNamer {
     symbolizer: Symbolizer,
@@ -45,6 +53,7 @@ pub(super) struct ElfNamer {
     without_debug_file: HashSet<u64>,
     /// Times that a file's debug information was left alone.
     without_lines: u64,
+    go: GoNamer,
     nothing: Functions,
 }
 
@@ -57,6 +66,7 @@ impl ElfNamer {
             pace,
             without_debug_file: HashSet::new(),
             without_lines: 0,
+            go: GoNamer::default(),
             nothing: Arc::new([]),
         }
     }
@@ -76,18 +86,30 @@ impl ElfNamer {
             self.symbolizer = symbolizer();
             self.parsed.clear();
         }
-        // A separate debug file knows more; what it does not know may still be in the file itself.
+        // A separate debug file knows more; what it does not know may still be in the file itself. Go's own table comes before
+        // what little a stripped program has of symbols: blazesym takes the nearest one.
         let debug = self.debug_file(object);
-        for file in debug.iter().chain([file]) {
+        let sources = debug.iter().map(Names::Symbols).chain([Names::Go(file), Names::Symbols(file)]);
+        for source in sources {
             let missing: Vec<usize> = (0..addresses.len()).filter(|&index| found[index].is_empty()).collect();
             if missing.is_empty() {
                 break;
             }
-            if !self.parsed.contains_key(&path(file)) {
-                tracing::debug!("the names of {} are read, for {} addresses", object.path, missing.len());
-            }
             let wanted: Vec<u64> = missing.iter().map(|&index| addresses[index]).collect();
-            for (index, functions) in missing.into_iter().zip(self.name_in(file, &wanted)) {
+            let named = match source {
+                Names::Go(file) => self.go.name(object, file, &wanted),
+                Names::Symbols(file) => {
+                    if !self.parsed.contains_key(&path(file)) {
+                        tracing::debug!(
+                            "the names of {} are read, for {} addresses",
+                            object.path,
+                            missing.len()
+                        );
+                    }
+                    self.name_in(file, &wanted)
+                }
+            };
+            for (index, functions) in missing.into_iter().zip(named) {
                 found[index] = functions;
             }
         }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod elf;
+mod go;
 mod kallsyms;
 mod kernel;
 mod pages;

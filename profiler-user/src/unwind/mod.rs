@@ -38,6 +38,7 @@ pub mod walk;
 use std::io;
 
 pub use memory::Words;
+pub use pclntab::names::{GoFunction, GoNames};
 pub use store::{FolderError, Store, StoreFigures};
 pub use table::Table;
 pub use tables::{Figures, Kernel, Tables};

@@ -5,6 +5,8 @@
 //! address (`pctab`), among them how far the stack pointer is from where it was when the function was called. The layout
 //! is that of cmd/link/internal/ld/pcln.go and runtime/symtab.go.
 
+pub(super) mod names;
+
 use std::{fs::File, ops::Range, sync::Arc};
 
 use profiler_common::unwind::{Architecture, Native, rule::Rule};

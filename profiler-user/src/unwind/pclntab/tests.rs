@@ -164,6 +164,12 @@ fn read_all(bytes: &[u8]) {
         assert_eq!(rows[0].0, 0);
         assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1));
     }
+    if let Ok(Some(mut names)) = names::GoNames::open(&Arc::new(file(bytes))) {
+        for address in (TEXT..TEXT + 0x140).step_by(3) {
+            // Whatever it says, it ends and does not panic.
+            let _ = names.look(address);
+        }
+    }
 }
 
 proptest! {
