@@ -112,6 +112,12 @@ impl CapabilitySet {
         Self(self.0 & !(1 << capability as u32))
     }
 
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// What is in both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

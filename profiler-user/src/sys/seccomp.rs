@@ -128,18 +128,21 @@ impl Filter {
         program
     }
 
-    /// Puts it in force for the calling thread and those that it starts later; with `all_threads` also for those that there are.
+    /// Puts it in force for the calling thread and those that it starts later, or for all that there are.
     ///
     /// # Errors
-    /// `EACCES` without "no new privileges", `EINVAL` or `ENOSYS` on kernels without seccomp filters, and `ESRCH` with
-    /// `all_threads` where another thread has filters of its own.
-    pub fn install(&self, reach: Reach) -> io::Result<()> {
+    /// `EACCES` without "no new privileges", `EINVAL` or `ENOSYS` on kernels without seccomp filters, and `ESRCH` where
+    /// another thread has filters of its own.
+    pub fn install(&self, reach: Reach, told: Told) -> io::Result<()> {
         let mut program = self.compile();
         let length = u16::try_from(program.len()).map_err(io::Error::other)?;
         let program = sock_fprog { len: length, filter: program.as_mut_ptr() };
-        // Without the second one kernels before 5.16 turn on what slows a process down that runs code of strangers. This one
-        // runs none; it reads their files. What is refused goes into the kernel's log.
-        let mut flags = libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        // Without it kernels before 5.16 turn on what slows a process down that runs code of strangers. This one
+        // runs none; it reads their files.
+        let mut flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        if told == Told::InKernelLog {
+            flags |= libc::SECCOMP_FILTER_FLAG_LOG;
+        }
         if reach == Reach::AllThreads {
             flags |= libc::SECCOMP_FILTER_FLAG_TSYNC;
         }
@@ -163,6 +166,15 @@ pub enum Reach {
     ThisThread,
     /// All threads of the process.
     AllThreads,
+}
+
+/// Who learns of what a filter refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The kernel's log has it (audit, type 1326).
+    InKernelLog,
+    /// Nobody but the caller, who knows what to do instead.
+    Nobody,
 }
 
 /// Whether the kernel has filters with what is needed of them.
@@ -327,7 +339,7 @@ mod tests {
             super::super::caps::no_new_privileges().unwrap();
             let mut filter = Filter::new(Action::Allow);
             filter.set(&[libc::SYS_getppid], &Rule::Always(NO));
-            filter.install(Reach::ThisThread).unwrap();
+            filter.install(Reach::ThisThread, Told::Nobody).unwrap();
             // SAFETY: takes nothing.
             let ret = unsafe { libc::syscall(libc::SYS_getppid) };
             (ret, io::Error::last_os_error().raw_os_error())
