@@ -79,3 +79,35 @@ fn key_bytes(key: &ProcessKey) -> [u8; 16] {
     bytes[12..].copy_from_slice(&key.exec_id.to_ne_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::sys::bpf::{MapSpec, MapType, map_create};
+
+    #[test]
+    fn what_is_not_permitted_is_done_by_who_may() {
+        let spec = MapSpec {
+            map_type: MapType::Hash,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            flags: 0,
+            name: "test",
+        };
+        let map = Arc::new(map_create(&spec).unwrap());
+        let calls = |errno: i32| {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&calls);
+            let done = permitted(&map, move |map| match counted.fetch_add(1, Ordering::Relaxed) {
+                0 => Err(io::Error::from_raw_os_error(errno)),
+                _ => map.update(&[1; 4], &[2; 4], Update::Any),
+            });
+            (done.is_ok(), calls.load(Ordering::Relaxed))
+        };
+        assert_eq!(calls(libc::EPERM), (true, 2));
+        assert_eq!(calls(libc::E2BIG), (false, 1), "whoever does it");
+    }
+}

@@ -170,19 +170,25 @@ pub fn begin(plan: &Plan) -> io::Result<&'static InForce> {
     Ok(IN_FORCE.get_or_init(|| in_force))
 }
 
-/// What is kept beside [`Role::wants`]: by all threads, and by those that write.
+/// What is kept beside [`Role::wants`]: by all threads, by the one that writes a recording, and by those that write and serve.
 #[derive(Clone, Copy, Debug)]
 struct Extra {
     all: CapabilitySet,
+    collecting: CapabilitySet,
     working: CapabilitySet,
 }
 
 fn extra(plan: &Plan) -> io::Result<Extra> {
     let held = caps::permitted()?;
-    let mut extra = Extra { all: CapabilitySet::default(), working: CapabilitySet::default() };
+    let none = CapabilitySet::default();
+    let mut extra = Extra { all: none, collecting: none, working: none };
     // A limit does as well, where it is high enough or may be raised.
     if !priority::permit() {
         extra.all = held.granting(&[Capability::SysNice]);
+    }
+    if plan.main_writes {
+        // Wherever the user said, who runs a recording as root.
+        extra.collecting = held.granting(&[Capability::DacOverride]);
     }
     if plan.low_port {
         extra.working = held.granting(&[Capability::NetBindService]);
@@ -227,13 +233,12 @@ fn prepare(role: Role, folders: &[Folder], main_writes: bool, seccomp: bool, ext
 
 fn keep(role: Role, extra: Extra) -> io::Result<CapabilitySet> {
     let held = caps::permitted()?;
-    let mut kept = held.granting(role.wants());
-    let writes = role == Role::Working;
-    for (set, is_wanted) in [(extra.all, true), (extra.working, writes)] {
-        if is_wanted {
-            kept = kept.or(set);
-        }
-    }
+    let own = match role {
+        Role::Collecting => extra.collecting,
+        Role::Working => extra.working,
+        Role::Opening | Role::Loading => CapabilitySet::default(),
+    };
+    let kept = held.granting(role.wants()).or(extra.all).or(own);
     caps::keep_only(kept)
 }
 
@@ -249,10 +254,11 @@ pub fn keep_nothing() {
     }
 }
 
-/// Leaves a process that only reads profiles the capabilities to read and write files, which the user may have given it by
-/// running it as root. Programs that it runs get what the user has.
+/// Leaves a process that only reads profiles the capabilities to read and write files and to serve, which the user may have
+/// given it by running it as root. Programs that it runs get what the user has.
 pub fn only_files() {
-    let files = CapabilitySet::from_iter([Capability::DacOverride, Capability::DacReadSearch]);
+    use Capability::{DacOverride, DacReadSearch, NetBindService};
+    let files = CapabilitySet::from_iter([DacOverride, DacReadSearch, NetBindService]);
     if let Err(error) = caps::keep_only(files) {
         tracing::debug!("capabilities cannot be given up: {error}");
     }

@@ -272,10 +272,12 @@ impl Args {
 
     /// Why these settings want a new start, if they do: what was given up cannot be had back.
     fn wants_restart(&self, now: &Args) -> Option<String> {
-        let in_force = confine::in_force()?;
-        if !self.capture.is_confined() {
-            return Some("the agent is confined already".to_owned());
+        let (is, wanted) = (now.capture.is_confined(), self.capture.is_confined());
+        if is != wanted {
+            let how = if is { "is confined" } else { "keeps its privileges" };
+            return Some(format!("the agent {how} until it ends"));
         }
+        let in_force = confine::in_force()?;
         if self.http.has_low_port() && !now.http.has_low_port() {
             return Some("ports below 1024 are out of reach since the agent has started".to_owned());
         }
