@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod capture;
 pub mod cli;
+pub mod confine;
 pub mod doctor;
 pub mod export;
 pub mod fleet;

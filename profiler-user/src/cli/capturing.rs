@@ -8,22 +8,26 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use aya::maps::{MapData, RingBuf};
+use aya_log::EbpfLogger;
 use profiler_common::layout::{NO_EXEC_ID, Selected};
 use tokio::sync::mpsc;
 
 use super::Failure;
 use crate::{
     budget::{self, Gauge, Memory, Pace},
-    capture::{Capture, Cutter, Options, Session},
+    capture::{self, Capture, Cutter, KernelTables, Options, Session, Sideband},
+    confine::{self, Folder, Plan, threads},
     pipeline::{Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
     process::{Apis, Methods, Rule, Rules, start_ns},
     profile::labels::LabelFilter,
     sys::{
         limits,
         priority::{self, Urgency},
+        shared::SharedArray,
     },
     units,
-    unwind::{FolderError, Store},
+    unwind::{FolderError, Store, Tables},
 };
 
 /// The folder of the cache of unwind tables (Filesystem Hierarchy Standard 3.0, section 5.5).
@@ -75,6 +79,9 @@ pub(super) struct CaptureArgs {
     /// The authority that signed its certificate (PEM).
     #[arg(long, value_name = "FILE")]
     kubelet_ca: Option<PathBuf>,
+    /// Keep all privileges, and run without filters of system calls and files.
+    #[arg(long)]
+    no_confinement: bool,
     /// Keep only these bits of a stack's hash, to force collisions in tests.
     #[arg(long, hide = true, value_parser = hexadecimal)]
     hash_mask: Option<u64>,
@@ -163,13 +170,31 @@ impl CaptureArgs {
         gauge
     }
 
+    /// Where the cache of unwind tables is, if there is to be one.
+    fn cache_folder(&self) -> Option<&Path> {
+        let folder = self.unwind_cache.as_deref().unwrap_or(Path::new(DEFAULT_CACHE));
+        (self.unwind_cache_size > 0).then_some(folder)
+    }
+
+    /// Folders that are written to while it captures.
+    pub(super) fn folders(&self) -> Vec<Folder> {
+        self.cache_folder().map(Folder::of_own_files).into_iter().collect()
+    }
+
+    /// Whether the process is to give up what it does not need.
+    pub(super) fn is_confined(&self) -> bool {
+        !self.no_confinement
+    }
+
+    /// Gives up what a recording does not need any more: call it when what has all the user's rights was started.
+    pub(super) fn confine(&self) -> Result<(), Failure> {
+        confine_to(self, &Plan { folders: self.folders(), main_writes: true, low_port: false })
+    }
+
     /// The cache of unwind tables; `None` where there is to be none, and where it cannot be used: no recording fails for
     /// want of it.
     fn cache(&self) -> Option<Store> {
-        if self.unwind_cache_size == 0 {
-            return None;
-        }
-        let folder = self.unwind_cache.as_deref().unwrap_or(Path::new(DEFAULT_CACHE));
+        let folder = self.cache_folder()?;
         Store::open(folder, self.unwind_cache_size)
             .inspect_err(|error| match error {
                 FolderError::Unavailable { .. } if self.unwind_cache.is_none() => {
@@ -186,13 +211,51 @@ pub(super) fn frequency(text: &str) -> Result<u32, String> {
     units::frequency(text)
 }
 
+/// Gives up what this plan does not name, unless the user wants to keep it.
+pub(super) fn confine_to(args: &CaptureArgs, plan: &Plan) -> Result<(), Failure> {
+    if !args.is_confined() {
+        tracing::info!("not confined, as --no-confinement says");
+        return Ok(());
+    }
+    let begun = confine::begin(plan).context("privileges cannot be given up; --no-confinement keeps them");
+    begun.map(drop).map_err(Failure::CannotStart)
+}
+
 /// Loads the program, or says why not.
 pub(super) fn load(options: Options) -> Result<Session, Failure> {
     limits::keep_heap_small();
     raise_open_files();
     // Until the end: what this thread does while the host is busy decides whether stacks are complete.
     priority::try_set(Urgency::Soon);
-    Session::load(options).map_err(|error| Failure::CannotStart(error.into()))
+    let loaded = threads::loading(|| {
+        priority::try_set(Urgency::Soon);
+        Session::load(options)
+    });
+    loaded
+        .map_err(|error| Failure::CannotStart(error.into()))?
+        .map_err(|error| Failure::CannotStart(error.into()))
+}
+
+/// What the kernel side and the stages have in common, taken where that is permitted.
+struct Shared {
+    session: Session,
+    messages: RingBuf<MapData>,
+    tables: Tables<SharedArray, KernelTables>,
+    sideband: Sideband,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Shared {
+    fn take(mut session: Session) -> Result<Self, capture::Error> {
+        let messages = session.take_messages()?;
+        let tables = session.tables()?;
+        let sideband = session.take_sideband()?;
+        let log = session
+            .take_log()
+            .inspect_err(|error| tracing::debug!("the BPF program has no log: {error}"))
+            .ok();
+        Ok(Self { session, messages, tables, sideband, log })
+    }
 }
 
 /// A capture with the stages behind it.
@@ -206,38 +269,43 @@ pub(super) struct Running<S> {
 impl<S: Sink> Running<S> {
     /// Starts everything, and gives what can end windows early. Must be called within a tokio runtime.
     pub(super) fn start(
-        mut session: Session,
+        session: Session,
         args: &CaptureArgs,
         gauge: Gauge,
         patience: Patience,
         sink: S,
     ) -> Result<(Self, Cutter), Failure> {
         let start = || -> anyhow::Result<(Self, Cutter)> {
-            let rules = Rules::new(&args.rule, &args.include, &args.exclude)?;
-            let methods = Methods::new(rules, &args.apis()).context("containers cannot be asked for")?;
-            let messages = session.take_messages()?;
-            let mut tables = session.tables()?;
-            if let Some(cache) = args.cache() {
-                tables = tables.with_cache(cache);
-            }
+            let own = args.clone();
+            let methods = move || -> anyhow::Result<Methods> {
+                let rules = Rules::new(&own.rule, &own.include, &own.exclude)?;
+                Methods::new(rules, &own.apis()).context("containers cannot be asked for")
+            };
+            let methods = threads::working(methods)??;
+            let Shared { session, messages, tables, sideband, log } =
+                threads::loading(move || Shared::take(session))??;
             let waiting = usize::try_from(gauge.memory().shares().waiting_stacks).unwrap_or(usize::MAX);
-            let (tables, queue) =
-                TablesThread::start(tables, waiting).context("cannot start the tables thread")?;
-            let sideband = session.take_sideband()?;
-            let log = session
-                .take_log()
-                .inspect_err(|error| tracing::debug!("the BPF program has no log: {error}"))
-                .ok();
-            let (window_sender, windows) = mpsc::channel(QUEUE);
+            let (own, window) = (args.clone(), mpsc::channel(QUEUE));
             let (job_sender, jobs) = mpsc::channel(QUEUE);
             let costs = Costs { gauge, pace: Pace::new(args.max_cpu) };
-            let naming = Naming::start(jobs, host_name(), patience, costs, sink)
-                .context("cannot start the naming thread")?;
+            let start = move || -> anyhow::Result<_> {
+                let tables = match own.cache() {
+                    Some(cache) => tables.with_cache(cache),
+                    None => tables,
+                };
+                let tables =
+                    TablesThread::start(tables, waiting).context("cannot start the tables thread")?;
+                let naming = Naming::start(jobs, host_name(), patience, costs, sink)
+                    .context("cannot start the naming thread")?;
+                Ok((tables, naming))
+            };
+            let ((tables, queue), naming) = threads::working(start)??;
+            let (window_sender, windows) = window;
             let collector =
                 Collector::new(messages, sideband, queue, log, windows, job_sender, naming.urgency())
                     .context("cannot watch the ring buffers")?
                     .with(methods);
-            let (capture, cutter) = session.start(window_sender)?;
+            let (capture, cutter) = threads::loading(move || session.start(window_sender))??;
             Ok((Self { capture, collector, tables, naming }, cutter))
         };
         start().map_err(Failure::CannotStart)

@@ -32,6 +32,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
+use crate::confine;
+
 /// Shows, for every process on this host, which code the CPU time goes to.
 #[derive(Parser, Debug)]
 #[command(name = "profiler", version, about, max_term_width = 110)]
@@ -83,6 +85,29 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+impl Command {
+    /// Whether it does nothing but read profiles, which somebody else may have made, and show them.
+    fn only_reads(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Agent(_) | Self::Live(_) | Self::Doctor(_) => false,
+            Self::Top(_)
+            | Self::Tree(_)
+            | Self::Peek(_)
+            | Self::List(_)
+            | Self::Disasm(_)
+            | Self::Diff(_)
+            | Self::View(_)
+            | Self::Traces(_)
+            | Self::Tags(_)
+            | Self::Raw(_)
+            | Self::Flamegraph(_)
+            | Self::Callgraph(_)
+            | Self::Folded(_)
+            | Self::Shell(_) => true,
+        }
+    }
+}
+
 /// Why a subcommand did not do what was asked; the variant decides the exit code.
 #[derive(Debug)]
 pub enum Failure {
@@ -108,6 +133,9 @@ pub fn main() -> ExitCode {
         Err(error) => return wrong_arguments(&error),
     };
     logging::init(cli.verbose);
+    if cli.command.only_reads() {
+        confine::only_files();
+    }
     let result = match cli.command {
         Command::Record(args) => record::run(&args),
         Command::Agent(args) => agent::run(&args),

@@ -97,6 +97,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     } else {
         None
     };
+    // The command was forked, and keeps what the user has.
+    args.capture.confine()?;
     let gauge = args.capture.gauge(&session, Patience::User);
     let about = capturing::about(args.frequency, limit.unwrap_or_default());
     let recording = Recording::new(about, gauge.clone());

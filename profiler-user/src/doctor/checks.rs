@@ -4,6 +4,7 @@ use std::io;
 
 use super::facts::{Attempt, Facts, KernelSymbols};
 use super::{Check, Status};
+use crate::confine::purpose;
 use crate::sys::caps::Capability;
 use crate::sys::kernel_code::UserReads;
 
@@ -32,6 +33,9 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         kernel_symbols(facts),
         map_files(facts),
         online_cpus(facts),
+        urgency(facts),
+        seccomp(facts),
+        landlock(facts),
     ]);
     checks
 }
@@ -80,34 +84,15 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 fn capabilities(facts: &Facts) -> impl Iterator<Item = Check> + '_ {
     let needed = [
-        (Capability::Bpf, Status::Fail, "cap-bpf", "to create BPF maps and load programs"),
-        (Capability::Perfmon, Status::Fail, "cap-perfmon", "to sample every process on the host"),
-        (
-            Capability::SysPtrace,
-            Status::Warn,
-            "cap-sys-ptrace",
-            "to read the mappings of other users' processes",
-        ),
-        (
-            Capability::DacReadSearch,
-            Status::Warn,
-            "cap-dac-read-search",
-            "to read the symbols of binaries that are not world-readable",
-        ),
-        (
-            Capability::Syslog,
-            Status::Warn,
-            "cap-syslog",
-            "to see the kernel's addresses and so name its functions",
-        ),
-        (
-            Capability::CheckpointRestore,
-            Status::Warn,
-            "cap-checkpoint-restore",
-            "to read binaries that were deleted or replaced while they run",
-        ),
+        (Capability::Bpf, Status::Fail, "cap-bpf"),
+        (Capability::Perfmon, Status::Fail, "cap-perfmon"),
+        (Capability::SysPtrace, Status::Warn, "cap-sys-ptrace"),
+        (Capability::DacReadSearch, Status::Warn, "cap-dac-read-search"),
+        (Capability::Syslog, Status::Warn, "cap-syslog"),
+        (Capability::CheckpointRestore, Status::Warn, "cap-checkpoint-restore"),
     ];
-    needed.into_iter().map(|(capability, without, name, why)| {
+    needed.into_iter().map(|(capability, without, name)| {
+        let why = purpose(capability);
         let has = facts.capabilities;
         if has.contains(capability) {
             ok(name, why, capability.name())
@@ -316,6 +301,39 @@ fn map_files(facts: &Facts) -> Check {
     }
 }
 
+fn urgency(facts: &Facts) -> Check {
+    const WHY: &str = "so that short tasks come first on a host with more work than CPUs";
+    if facts.urgency {
+        ok("urgency", WHY, "threads may become urgent")
+    } else {
+        ok("urgency", WHY, "threads may not become urgent").problem(
+            Status::Warn,
+            "LimitNICE=-10 in a unit, ulimit -e 30, or give CAP_SYS_NICE; without it some stacks are incomplete when the \
+             host is overloaded",
+        )
+    }
+}
+
+fn seccomp(facts: &Facts) -> Check {
+    const WHY: &str = "once it runs, the agent is held to the system calls that it needs";
+    if facts.seccomp {
+        ok("seccomp", WHY, "filters work")
+    } else {
+        ok("seccomp", WHY, "no filters").problem(Status::Warn, "a kernel with CONFIG_SECCOMP_FILTER")
+    }
+}
+
+fn landlock(facts: &Facts) -> Check {
+    const WHY: &str = "once it runs, what reads other people's files can write to the agent's folders only";
+    match facts.landlock {
+        Some(abi) => ok("landlock", WHY, format!("version {abi}")),
+        None => ok("landlock", WHY, "not there, or not in use").problem(
+            Status::Warn,
+            "a kernel with CONFIG_SECURITY_LANDLOCK (5.13 or later), and landlock in the boot parameter lsm= if there is one",
+        ),
+    }
+}
+
 fn online_cpus(facts: &Facts) -> Check {
     let check = |found: String| ok("cpus", "each gets its own sampling clock", found);
     match facts.online_cpus {
@@ -357,6 +375,9 @@ mod tests {
             cpu_time_max_percent: Some(25),
             raw_tracepoint: Ok(()),
             user_reads: UserReads::Safe,
+            urgency: true,
+            seccomp: true,
+            landlock: Some(1),
         }
     }
 
@@ -411,6 +432,9 @@ mod tests {
         check_one(|f| f.kernel_symbols = KernelSymbols::Hidden, "kernel-symbols", Warn, "kptr_restrict");
         check_one(|f| f.map_files = Err(libc::EPERM), "map-files", Warn, "CAP_CHECKPOINT_RESTORE");
         check_one(|f| f.online_cpus = Err(libc::ENOENT), "cpus", Fail, "/sys");
+        check_one(|f| f.urgency = false, "urgency", Warn, "LimitNICE=-10");
+        check_one(|f| f.seccomp = false, "seccomp", Warn, "CONFIG_SECCOMP_FILTER");
+        check_one(|f| f.landlock = None, "landlock", Warn, "lsm=");
         check_one(|f| f.max_sample_rate = Some(200), "sample-rate", Warn, "-F 200");
         check_one(|f| f.max_sample_rate = Some(50), "sample-rate", Fail, "max_sample_rate");
     }

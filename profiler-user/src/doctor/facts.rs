@@ -5,12 +5,15 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 
 use crate::sys::bpf::{self, Instruction, MapSpec, MapType, ProgramType};
-use crate::sys::caps::{self, CapabilitySet};
+use crate::sys::caps::{self, Capability, CapabilitySet};
 use crate::sys::cpus;
 use crate::sys::kernel_code::{self, UserReads};
+use crate::sys::landlock;
 use crate::sys::limits::{self, Limit};
 use crate::sys::map::{BatchCursor, Map};
 use crate::sys::perf::{self, EventSpec, Sampling, Scope};
+use crate::sys::priority;
+use crate::sys::seccomp;
 
 /// How an attempt went: it worked, or the errno.
 pub type Attempt = Result<(), i32>;
@@ -69,6 +72,12 @@ pub struct Facts {
     pub raw_tracepoint: Attempt,
     /// Whether reading user memory in a tick can freeze the kernel.
     pub user_reads: UserReads,
+    /// Whether threads may become urgent.
+    pub urgency: bool,
+    /// Whether system calls can be filtered.
+    pub seccomp: bool,
+    /// Landlock's version; `None` where the kernel has none, or uses none.
+    pub landlock: Option<u32>,
 }
 
 impl Facts {
@@ -106,6 +115,10 @@ impl Facts {
             cpu_time_max_percent: sysctl("kernel/perf_cpu_time_max_percent"),
             raw_tracepoint: attempt(raw_tracepoint()),
             user_reads: kernel_code::user_reads(),
+            urgency: priority::permit()
+                || caps::effective().is_ok_and(|set| set.contains(Capability::SysNice)),
+            seccomp: seccomp::is_available(),
+            landlock: landlock::abi(),
         }
     }
 }

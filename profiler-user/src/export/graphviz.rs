@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::confine;
+
 /// How often a drawing is looked after.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -14,6 +16,11 @@ pub enum DrawError {
     /// Graphviz is not installed.
     #[error("graphviz's `dot`, which draws the picture, is not installed: install graphviz")]
     Missing,
+    /// The process runs no programs any more.
+    #[error(
+        "no programs are run here: `profiler view FOLDER` draws the picture, or the agent with --no-confinement"
+    )]
+    Confined,
     /// It cannot be run, or its pipes break.
     #[error("graphviz's `dot` cannot be run: {0}")]
     Io(#[from] io::Error),
@@ -39,6 +46,9 @@ pub fn svg(graph: &str, arguments: &[&str], limit: Duration) -> Result<String, D
 /// # Errors
 /// See [`DrawError`].
 pub fn draw(graph: &str, format: &str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, DrawError> {
+    if confine::in_force().is_some() {
+        return Err(DrawError::Confined);
+    }
     let started = Command::new("dot")
         .arg(format!("-T{format}"))
         .args(arguments)

@@ -17,6 +17,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode}
 use prometheus_client::metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::confine;
 use crate::pipeline::on_demand::OnDemand;
 use crate::status::Status;
 use crate::sys::own;
@@ -255,6 +256,19 @@ impl Collector for Measured {
             None,
             MetricType::Gauge,
             &paused,
+        )?;
+        let in_force = confine::in_force();
+        let of = |is_so: fn(&confine::InForce) -> bool| u64::from(in_force.is_some_and(is_so));
+        let parts = [
+            ("seccomp", of(|in_force| in_force.seccomp)),
+            ("landlock", of(|in_force| in_force.landlock.is_some())),
+            ("no_new_privileges", of(|in_force| in_force.no_new_privileges)),
+        ];
+        to.family(
+            ["confinement", "1 where the agent is held back so.", "part"],
+            None,
+            MetricType::Gauge,
+            parts.into_iter(),
         )?;
         if deliveries.is_empty() { Ok(()) } else { to.uploads(deliveries) }
     }

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     capture::DeferredSample,
+    confine,
     process::Process,
     sys::priority::{self, Urgency},
     unwind::{
@@ -190,6 +191,8 @@ fn run<W: Words, K: Kernel>(
     requests: &Receiver<Request>,
     waiting: &AtomicUsize,
 ) -> Figures {
+    // What it reads was opened by others.
+    confine::keep_nothing();
     // While a table is not loaded, samples are copied out with their stacks, which costs more than loading it.
     priority::try_set(Urgency::Soon);
     let mut walked: Vec<WalkedSample> = Vec::new();

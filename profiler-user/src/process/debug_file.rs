@@ -14,6 +14,7 @@ use object::{
 };
 
 use super::Object;
+use crate::confine::threads;
 
 /// Where distributions put debug files.
 const DEBUG: &str = "/usr/lib/debug";
@@ -28,7 +29,7 @@ pub(crate) fn by_build_id(object: &Object) -> Option<File> {
     let (first, rest) = object.build_id.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
     let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
     let mut roots = std::iter::once(PathBuf::from("/")).chain(object.root.clone());
-    roots.find_map(|root| File::open(root.join(&name)).ok())
+    roots.find_map(|root| threads::open(&root.join(&name)).ok())
 }
 
 fn by_link(object: &Object) -> Option<File> {
@@ -43,7 +44,7 @@ fn by_link(object: &Object) -> Option<File> {
         let own = inside(&root, folder);
         let debug = inside(&root, Path::new(DEBUG)).join(folder.strip_prefix("/").unwrap_or(folder));
         for candidate in [own.join(&link), own.join(".debug").join(&link), debug.join(&link)] {
-            match File::open(&candidate) {
+            match threads::open(&candidate) {
                 Ok(found) if crc32(&found) == Some(checksum) => return Some(found),
                 Ok(_) => tracing::debug!("{} is of another build", candidate.display()),
                 Err(_) => {}

@@ -4,10 +4,11 @@
 //! the smallest budget. Here they are one text and two arrays.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
 };
+
+use crate::confine::threads;
 
 /// Most symbols that are kept; kernels have some 200,000 with all modules.
 const MOST: usize = 1 << 20;
@@ -30,7 +31,7 @@ impl Kallsyms {
     /// # Errors
     /// Those of reading the file.
     pub(super) fn read(path: &Path) -> io::Result<Self> {
-        Self::parse(BufReader::with_capacity(64 << 10, File::open(path)?))
+        Self::parse(BufReader::with_capacity(64 << 10, threads::open(path)?))
     }
 
     fn parse(mut text: impl BufRead) -> io::Result<Self> {

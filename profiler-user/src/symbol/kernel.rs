@@ -1,9 +1,9 @@
 //! Names in the kernel: its image, its modules, and BPF programs, from /proc/kallsyms.
 
-use std::{collections::HashMap, fs, path::Path, sync::Arc};
+use std::{collections::HashMap, fs, io::Read, path::Path, sync::Arc};
 
 use super::{Function, Functions, kallsyms::Kallsyms};
-use crate::process::hex;
+use crate::{confine::threads, process::hex};
 
 /// What a kernel address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -128,7 +128,13 @@ fn image(symbols: &Kallsyms) -> KernelPlace {
 
 /// The loaded modules: a line of /proc/modules is `name size uses users state address`.
 fn modules() -> Vec<KernelPlace> {
-    fs::read_to_string("/proc/modules").unwrap_or_default().lines().filter_map(module).collect()
+    let mut text = String::new();
+    // Addresses are shown to whoever may see them when the file is opened.
+    let read = threads::open(Path::new("/proc/modules")).and_then(|mut file| file.read_to_string(&mut text));
+    if let Err(error) = read {
+        tracing::debug!("the kernel's modules are not known: {error}");
+    }
+    text.lines().filter_map(module).collect()
 }
 
 fn module(line: &str) -> Option<KernelPlace> {

@@ -1,4 +1,4 @@
-//! The system calls that neither std, libc nor aya wraps: bpf(2), perf_event_open(2), capget(2).
+//! The system calls that neither std, libc nor aya wraps: bpf(2), perf_event_open(2), capget(2), seccomp(2), Landlock.
 //!
 //! Every function here takes and returns safe types, checks buffer lengths before the kernel can write past them, and
 //! reports a failure as the [`std::io::Error`] of its errno. What an errno *means* for the user is decided by the
@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod caps;
 pub mod cpus;
 pub mod kernel_code;
+pub mod landlock;
 pub mod limits;
 pub mod map;
 pub mod membarrier;
@@ -16,6 +17,7 @@ pub mod own;
 pub mod perf;
 pub mod perf_ring;
 pub mod priority;
+pub mod seccomp;
 pub mod shared;
 pub mod version;
 pub mod watch;

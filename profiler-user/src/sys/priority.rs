@@ -14,6 +14,8 @@ use std::{
 /// The nice value and the I/O priority that the profiler was started with.
 static ORIGINAL: OnceLock<(libc::c_int, libc::c_long)> = OnceLock::new();
 
+/// How much lower the nice value of an urgent thread is.
+const SOONER: libc::c_int = 10;
 /// linux/ioprio.h: a thread; 0 is the calling one.
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 /// The class lies above bit 13.
@@ -56,6 +58,28 @@ impl Thread {
     }
 }
 
+/// Raises the limit on nice values (`RLIMIT_NICE`) as far as it may be, so that threads become urgent without `CAP_SYS_NICE`.
+/// Says whether that is far enough for [`Urgency::Soon`].
+pub fn permit() -> bool {
+    // SAFETY: takes numbers only.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // A nice value is 20 less what the limit has to be (getrlimit(2)).
+    let wanted = libc::rlim_t::try_from(20 - (nice - SOONER).max(-20)).unwrap_or(40);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is writable.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NICE, &raw mut limit) } != 0 {
+        return false;
+    }
+    for hard in [limit.rlim_max.max(wanted), limit.rlim_max] {
+        let raised = libc::rlimit { rlim_cur: limit.rlim_cur.max(hard.min(wanted)), rlim_max: hard };
+        // SAFETY: the struct is readable; a refusal leaves the limit as it is.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NICE, &raw const raised) } == 0 {
+            return raised.rlim_cur >= wanted;
+        }
+    }
+    false
+}
+
 /// Sets the calling thread's urgency. Calls nothing but setpriority(2) and ioprio_set(2) once it has been called before.
 ///
 /// # Errors
@@ -75,7 +99,7 @@ fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
         (nice, io.max(0))
     });
     let nice = match urgency {
-        Urgency::Soon => original - 10,
+        Urgency::Soon => original - SOONER,
         Urgency::Ordinary => original,
         Urgency::Late => original + 10,
     };

@@ -203,6 +203,12 @@ impl FromStr for Target {
 }
 
 impl Target {
+    /// The folder that is written to, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        super::objects::folder(self)
+    }
+
     /// What the types cannot say.
     fn checked(mut self) -> Result<Target, String> {
         if self.name.is_empty() {

@@ -18,6 +18,7 @@ use super::{
     hotplug::{CpuEvent, Hotplug},
     per_cpu::PerCpu,
 };
+use crate::confine::threads;
 use crate::sys::{
     perf::{self, EventSpec, Scope},
     perf_ring::PerfRing,
@@ -185,8 +186,12 @@ fn open_one(epoll: BorrowedFd<'_>, cpu: u32) -> Result<PerfRing, Error> {
             Error::System { what: "opening the perf event that records new processes", source }
         }
     };
-    let event = perf::open(&EventSpec::life(WAKEUP_BYTES), Scope::Cpu(cpu)).map_err(refused)?;
-    let ring = PerfRing::map(event, RING_BYTES).map_err(refused)?;
+    // By who may, also for a CPU that came while all runs.
+    let open = move || {
+        let event = perf::open(&EventSpec::life(WAKEUP_BYTES), Scope::Cpu(cpu))?;
+        PerfRing::map(event, RING_BYTES)
+    };
+    let ring = threads::loading(open).and_then(|opened| opened).map_err(refused)?;
     // Closing the ring takes it off the epoll descriptor again (epoll(7)).
     watch(epoll, ring.as_fd()).map_err(Error::system("watching a perf event"))?;
     Ok(ring)

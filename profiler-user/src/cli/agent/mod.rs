@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     budget::Maps,
+    confine::{self, Folder, Plan, threads},
     export::directory::{Directory, Retention},
     fleet::Fleet,
     pipeline::{Patience, on_demand::OnDemand},
@@ -115,6 +116,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let stop = capturing::interrupted().context("cannot listen for signals").map_err(Failure::CannotStart)?;
     let mut stop = pin!(stop);
     let mut reload = Reload::new(settings.config.as_deref(), given).map_err(Failure::CannotStart)?;
+    capturing::confine_to(&settings.capture, &settings.plan())?;
     loop {
         match run_until(&settings, &runtime, stop.as_mut(), &mut reload)? {
             Some(changed) => {
@@ -154,7 +156,9 @@ fn run_until(
 ) -> Result<Option<Args>, Failure> {
     let access = args.http.access().map_err(Failure::CannotStart)?;
     let retention = Retention { age: args.keep, bytes: args.keep_size };
-    let directory = Directory::open(&args.output, retention)
+    let output = args.output.clone();
+    let directory = threads::working(move || Directory::open(&output, retention))
+        .and_then(|opened| opened)
         .with_context(|| {
             format!(
                 "the folder {} cannot be written to: choose another one with -o, or mend its permissions",
@@ -173,8 +177,9 @@ fn run_until(
     let on_demand = Arc::<OnDemand>::default();
     let origin =
         Origin { about: about.clone(), host: capturing::this_boot(), labels: capturing::host_labels() };
-    let spool = args.spool.clone().unwrap_or_else(|| args.output.join(SPOOL));
-    let uploads = Uploads::start(&args.upload, &spool, &origin)
+    let (targets, spool) = (args.upload.clone(), args.spool_folder());
+    let uploads = threads::working(move || Uploads::start(&targets, &spool, &origin))
+        .and_then(|started| started)
         .context("profiles cannot be sent")
         .map_err(Failure::CannotStart)?;
     let deliveries = uploads.deliveries();
@@ -186,7 +191,9 @@ fn run_until(
         Some(access) => {
             let (status, on_demand) = (Arc::clone(&status), Arc::clone(&on_demand));
             let host = serving::Host { status, on_demand, deliveries, frequency: args.frequency };
-            Some(serving::start(access, host, &args.output).map_err(Failure::CannotStart)?)
+            let output = args.output.clone();
+            let started = threads::working(move || serving::start(access, host, &output));
+            Some(started.map_err(anyhow::Error::from).flatten().map_err(Failure::CannotStart)?)
         }
         None => None,
     };
@@ -241,6 +248,47 @@ fn run_until(
 }
 
 impl Args {
+    /// Where windows wait to be sent.
+    fn spool_folder(&self) -> PathBuf {
+        self.spool.clone().unwrap_or_else(|| self.output.join(SPOOL))
+    }
+
+    /// All folders that it writes to.
+    fn folders(&self) -> Vec<Folder> {
+        let mut folders = self.capture.folders();
+        folders.push(Folder::of_files(&self.output));
+        if !self.upload.is_empty() {
+            folders.push(Folder::of_files(&self.spool_folder()));
+        }
+        folders.extend(self.upload.iter().filter_map(Target::folder).map(|folder| Folder::of_files(&folder)));
+        folders.extend(self.http.socket().map(Folder::of_socket));
+        folders
+    }
+
+    /// What it needs for as long as it runs.
+    fn plan(&self) -> Plan {
+        Plan { folders: self.folders(), main_writes: false, low_port: self.http.has_low_port() }
+    }
+
+    /// Why these settings want a new start, if they do: what was given up cannot be had back.
+    fn wants_restart(&self, now: &Args) -> Option<String> {
+        let (is, wanted) = (now.capture.is_confined(), self.capture.is_confined());
+        if is != wanted {
+            let how = if is { "is confined" } else { "keeps its privileges" };
+            return Some(format!("the agent {how} until it ends"));
+        }
+        let in_force = confine::in_force()?;
+        if self.http.has_low_port() && !now.http.has_low_port() {
+            return Some("ports below 1024 are out of reach since the agent has started".to_owned());
+        }
+        let folders = self.folders();
+        let outside = in_force.outside(&folders)?;
+        Some(format!(
+            "{} is outside of the folders that the agent may write to since it has started",
+            outside.path.display()
+        ))
+    }
+
     /// The host's part in its fleet.
     fn fleet(&self) -> Fleet {
         Fleet { fraction: self.fleet_fraction, interval: self.fleet_interval, host: capturing::this_host() }

@@ -52,7 +52,12 @@ impl Reload {
             }
             match config::complete(&self.given) {
                 Ok(args) if args == *now => {}
-                Ok(args) => return args,
+                Ok(args) => match args.wants_restart(now) {
+                    None => return args,
+                    Some(why) => {
+                        tracing::error!("the configuration stays what it was: {why}; restart the agent");
+                    }
+                },
                 Err(errors) => {
                     for error in errors {
                         tracing::error!("the configuration stays what it was: {error}");

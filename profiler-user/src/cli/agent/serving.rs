@@ -56,6 +56,19 @@ pub(super) struct HttpArgs {
 }
 
 impl HttpArgs {
+    /// The Unix socket that it is served at.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.http {
+            Some(Address::Unix(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether it is served at a port that wants a privilege (ip(7)).
+    pub(super) fn has_low_port(&self) -> bool {
+        matches!(&self.http, Some(Address::Tcp(address)) if (1..1024).contains(&address.port()))
+    }
+
     /// Who may ask where; `None` where nothing is served.
     pub(super) fn access(&self) -> anyhow::Result<Option<Access>> {
         // Not left to clap: what is given here may belong to what the file or the environment has.

@@ -119,6 +119,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     for &pid in &args.pids {
         capturing::select_running(&session, pid)?;
     }
+    args.capture.confine()?;
     let keep_ns = u64::try_from(args.last.max(args.refresh).as_nanos()).unwrap_or(u64::MAX);
     let history = Shared(Arc::new(Mutex::new(History::new(keep_ns))));
     let gauge = args.capture.gauge(&session, Patience::User);

@@ -1,9 +1,11 @@
 //! Objects with unnamed frames, and their files while their processes live.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
 
+use crate::confine::threads;
 use crate::profile::proto::Profile;
 use crate::profile::text;
 
@@ -44,12 +46,12 @@ pub(super) fn unnamed(profile: &Profile) -> BTreeSet<Wanted<'_>> {
 impl Candidate {
     /// Opens the very file that a process has mapped, whatever has its name now; `None` where the process is gone.
     pub(super) fn open(pid: u32, wanted: &Wanted) -> Option<Candidate> {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+        let mut maps = String::new();
+        threads::open(Path::new(&format!("/proc/{pid}/maps"))).ok()?.read_to_string(&mut maps).ok()?;
         let range = maps.lines().find_map(|line| range(line, wanted.start))?;
-        let mut options = OpenOptions::new();
+        let path = format!("/proc/{pid}/map_files/{range}");
         // What is no file of a disk must not make anybody wait.
-        let options = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-        let file = options.open(format!("/proc/{pid}/map_files/{range}")).ok()?;
+        let file = threads::open_with(Path::new(&path), libc::O_NONBLOCK).ok()?;
         file.metadata().ok().filter(fs::Metadata::is_file)?;
         Some(Candidate { build_id: wanted.build_id.to_owned(), name: wanted.path.to_owned(), file })
     }

@@ -11,6 +11,8 @@ mod store;
 
 use std::io;
 
+pub(super) use store::folder;
+
 use object_store::path::{Path, PathPart};
 use time::macros::format_description;
 

@@ -99,6 +99,12 @@ impl Store {
     }
 }
 
+/// The folder that a target of the kind `folder` keeps its objects in.
+pub(in crate::upload) fn folder(target: &Target) -> Option<PathBuf> {
+    let (folder, _) = parts(target).ok()?;
+    (target.kind == Kind::Folder).then(|| PathBuf::from(folder))
+}
+
 /// An address without its path, and what keys begin with. Of a folder the part with names in braces belongs to the keys.
 fn parts(target: &Target) -> io::Result<(String, String)> {
     let url = target.url.as_str();
