@@ -59,7 +59,10 @@ fn the_service_works_with_the_capabilities_of_its_unit() {
     agent.args(["agent", "-o", "out", "--unwind-cache", "cache", "--window", "2s", "-F", "99"]);
     let done = agent.current_dir(session.folder()).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(said.is_empty(), "nothing is missing: {said}");
+    // A busy machine has nothing to do with capabilities.
+    let missing: Vec<&str> =
+        said.lines().filter(|line| !line.contains("requests for unwind tables were dropped")).collect();
+    assert!(missing.is_empty(), "nothing is missing: {missing:?}");
     let end = format!("-{}.cpu.pb.gz", target.pid());
     let files = folder::profiles(&session.path("out"));
     let files: Vec<_> = files.iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect();
