@@ -18,7 +18,7 @@ const fn case(shows: &'static str, binary: &'static str, name: &'static str, sho
 }
 
 /// All of them, in the order in which they are run.
-pub(crate) const CASES: [Case; 18] = [
+pub(crate) const CASES: [Case; 22] = [
     case("doctor finds the host fit", "errors", "doctor_finds_this_host_fit", true),
     case("known stacks of threads, complete and in order", "unwind_c", "threads", true),
     case("shares of functions", "chain", "pie", true),
@@ -34,11 +34,30 @@ pub(crate) const CASES: [Case; 18] = [
         "nine_hundred_levels_on_kernels_before_5_17",
         true,
     ),
+    case("privileges that are given up", "privilege", "root_has_no_more_left_than_others", true),
     case("exec", "unwind_life", "exec_without_fork", true),
     case("dlopen and dlclose", "unwind_life", "libraries_that_are_loaded_and_unloaded", false),
     case("threads that begin and end", "unwind_life", "five_hundred_threads_a_second", false),
     case("900 frames, drained in batches", "unwind_depth", "nine_hundred_levels", false),
     case("the budget of memory", "budget", "the_parts_of_the_memory_in_use_are_shown_and_add_up", false),
+    case(
+        "six capabilities without root",
+        "privilege",
+        "six_capabilities_are_enough_and_no_thread_keeps_them_all",
+        false,
+    ),
+    case(
+        "system calls that are refused",
+        "privilege",
+        "what_is_not_needed_is_refused_and_the_process_goes_on",
+        false,
+    ),
+    case(
+        "files where they belong",
+        "privilege",
+        "files_are_written_where_they_belong_and_nowhere_else",
+        false,
+    ),
     case("a lack of capabilities is told", "errors", "missing_capabilities", false),
     case("known stacks of six builds", "unwind_c", "every_build", false),
     case("known stacks without symbols", "unwind_c", "stripped", false),
