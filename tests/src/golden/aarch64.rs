@@ -35,6 +35,8 @@ pub struct Recipe {
     pub description: &'static str,
     /// Builds the program.
     pub program: fn() -> PathBuf,
+    /// Whether it signs return addresses, which takes a processor that does so.
+    pub signs: bool,
     /// Its arguments.
     pub args: &'static [&'static str],
     /// Where it is stopped for the first time.
@@ -45,15 +47,18 @@ pub struct Recipe {
 
 /// mov x8, #139; svc #0
 const SIGNAL_RETURN: u64 = 0xd400_0001_d280_1168;
+/// A processor of the first version of the architecture.
+const PLAIN: &str = "cortex-a57";
 /// Bytes of the head of a procedure linkage table.
 const LINKAGE_HEAD: u64 = 32;
 
 /// All of them.
-pub const RECIPES: [Recipe; 8] = [
+pub const RECIPES: [Recipe; 9] = [
     Recipe {
         name: "aarch64-leaf",
         description: "C at -O2 without frame pointers, in a leaf whose return address is in x30, under saved ones",
         program: || frames(&["-fomit-frame-pointer"]),
+        signs: false,
         args: &[],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "inner", "middle", "outer", "main", "", "", "_start"],
@@ -62,6 +67,16 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-frame-pointers",
         description: "C with frame pointers, in a leaf without a record, by call-frame information",
         program: || frames(&["-fno-omit-frame-pointer"]),
+        signs: false,
+        args: &[],
+        stop: Stop::In("leaf", 4),
+        functions: &["leaf", "inner", "middle", "outer", "main", "", "", "_start"],
+    },
+    Recipe {
+        name: "aarch64-signed",
+        description: "C whose return addresses are signed, under a libc that does not sign them",
+        program: || frames(&["-fomit-frame-pointer", "-mbranch-protection=standard"]),
+        signs: true,
         args: &[],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "inner", "middle", "outer", "main", "", "", "_start"],
@@ -70,6 +85,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-thread",
         description: "C in a thread, at whose first instruction the return address is undefined",
         program: || frames(&["-fomit-frame-pointer"]),
+        signs: false,
         args: &["thread"],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "inner", "middle", "outer", "thread_main", "", ""],
@@ -78,6 +94,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-signal",
         description: "C in a signal handler on an alternate stack, which interrupted raise; its return is known by the instructions",
         program: || frames(&["-fomit-frame-pointer"]),
+        signs: false,
         args: &["signal"],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "handler", "inner", "middle", "outer", "main", "", "", "_start"],
@@ -86,6 +103,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-generated",
         description: "Generated code with frame records and without a file, between functions of C with rules",
         program: || frames(&["-fno-omit-frame-pointer"]),
+        signs: false,
         args: &["generated"],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "inner", "", "", "generated", "middle", "outer", "main", "", "", "_start"],
@@ -94,6 +112,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-wide",
         description: "C with 100 KiB of variables: the frame record lies far below the CFA",
         program: || frames(&["-fno-omit-frame-pointer"]),
+        signs: false,
         args: &["wide"],
         stop: Stop::In("leaf", 4),
         functions: &["leaf", "inner", "wide", "middle", "outer", "main", "", "", "_start"],
@@ -102,6 +121,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-plt",
         description: "C in an entry of the procedure linkage table, which nothing describes",
         program: || frames(&["-fomit-frame-pointer"]),
+        signs: false,
         args: &[],
         stop: Stop::Linkage,
         functions: &["", "main", "", "", "_start"],
@@ -110,6 +130,7 @@ pub const RECIPES: [Recipe; 8] = [
         name: "aarch64-go",
         description: "Go by its own .debug_frame to runtime.goexit, from a leaf without a frame",
         program: go,
+        signs: false,
         args: &[],
         stop: Stop::In("main.leafHeavy", 8),
         functions: &[
@@ -141,7 +162,8 @@ fn go() -> PathBuf {
 /// Records a snapshot. Panics where the stack is not as the recipe says.
 pub fn record(recipe: &Recipe) -> Snapshot {
     let program = (recipe.program)();
-    let mut emulated = Emulated::start(&program, recipe.args);
+    let processor = if recipe.signs { "max" } else { PLAIN };
+    let mut emulated = Emulated::start(processor, &program, recipe.args);
     // Libraries are not there yet, but the program is.
     let code = Code::of(&mut emulated);
     emulated.run_to(code.address(&program, recipe.stop));

@@ -38,16 +38,15 @@ pub struct Area {
 }
 
 impl Emulated {
-    /// Starts a program, which stands at its first instruction.
-    pub fn start(program: &Path, args: &[&str]) -> Emulated {
+    /// Starts a program on a processor of this name, which stands at its first instruction.
+    pub fn start(processor: &str, program: &Path, args: &[&str]) -> Emulated {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("gdb");
         let qemu = Command::new("qemu-aarch64-static")
             .arg("-g")
             .arg(&socket)
             .args(["-L", LIBRARIES])
-            // Else the C library takes code that is written for the very processor that QEMU has most of.
-            .args(["-cpu", "cortex-a57"])
+            .args(["-cpu", processor])
             .arg(program)
             .args(args)
             .stdout(Stdio::null())
