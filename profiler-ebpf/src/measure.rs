@@ -6,7 +6,6 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::pt_regs,
     macros::{map, raw_tracepoint},
     maps::Array,
     programs::RawTracePointContext,
@@ -24,9 +23,6 @@ static MEASURED: Array<u64> = Array::with_max_entries(2, 0);
 /// Sizes of kernel stacks: 8 to 128 KiB, by architecture, page size and sanitizers.
 const STACK_SIZES: [u64; 5] = [1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17];
 
-/// What kernels keep above the registers: nothing, 16 bytes (x86 with FRED), or what 32-bit x86 needed.
-const PADDINGS: [u64; 3] = [0, 16, 8];
-
 /// Argument 0 is the address of the calling thread's `bpf_attr`.
 #[raw_tracepoint]
 pub fn measure(ctx: RawTracePointContext) -> i32 {
@@ -36,9 +32,9 @@ pub fn measure(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     for size in STACK_SIZES {
-        for padding in PADDINGS {
-            let offset = size - padding - size_of::<pt_regs>() as u64;
-            if let Some(regs) = read_kernel::<pt_regs>(stack + offset)
+        for padding in arch::ABOVE_REGISTERS {
+            let offset = size - padding - size_of::<arch::UserRegisters>() as u64;
+            if let Some(regs) = read_kernel::<arch::UserRegisters>(stack + offset)
                 && arch::is_bpf_call(&regs, attr)
             {
                 let _ = MEASURED.set(0, offset, 0);

@@ -1,9 +1,6 @@
 //! Reading the kernel's task_struct, at offsets that user space found in the kernel's type information.
 
-use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
-};
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
 use profiler_common::layout::{Name, ProcessKey};
 
 use crate::maps;
@@ -115,10 +112,10 @@ impl Task {
         }
     }
 
-    /// The registers that the task entered the kernel with from user mode.
+    /// Where the registers lie that the task entered the kernel with from user mode.
     #[inline(always)]
-    pub fn user_registers(self) -> Option<pt_regs> {
-        read_kernel(self.stack()? + u64::from(maps::USER_REGISTERS.load()))
+    pub fn user_registers_at(self) -> Option<u64> {
+        Some(self.stack()? + u64::from(maps::USER_REGISTERS.load()))
     }
 
     /// Which process, running which image, the task belongs to.

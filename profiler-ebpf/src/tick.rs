@@ -1,7 +1,6 @@
 //! The program that runs on every cpu-clock tick.
 
 use aya_ebpf::{
-    bindings::pt_regs,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
     macros::perf_event,
     programs::PerfEventContext,
@@ -14,7 +13,8 @@ use profiler_common::{
 
 use crate::{
     announce::{Wanted, announce},
-    arch, maps, sample,
+    arch::{self, Entry},
+    maps, sample,
     task::Task,
     walk,
 };
@@ -110,17 +110,19 @@ fn begin_stack(ctx: &PerfEventContext, task: Task, state: &mut CpuState) {
     walk::hide(&mut state.walk.outcome, Outcome::Complete as u64);
     // SAFETY: the kernel passes a valid context; its registers lie at its start, and the verifier turns the loads
     // into loads from the interrupted registers.
-    let regs: &pt_regs = unsafe { &*ctx.ctx.cast::<pt_regs>() };
+    let regs: &arch::UserRegisters = unsafe { &*ctx.ctx.cast() };
     if arch::in_user_mode(regs) {
-        walk::begin(regs, false, state);
+        arch::copy_registers(regs, &mut state.registers);
+        let registers = arch::registers(regs);
+        walk::begin(Entry { registers, is_32bit: arch::is_32bit(regs), is_return: false }, state);
         return;
     }
     walk::kernel(ctx, state);
     if task.has_user_memory()
-        && let Some(regs) = task.user_registers()
-        && arch::in_user_mode(&regs)
+        && let Some(address) = task.user_registers_at()
+        && let Some(entry) = arch::enter(address, &mut state.registers)
     {
-        walk::begin(&regs, arch::is_behind_system_call(&regs), state);
+        walk::begin(entry, state);
     }
 }
 

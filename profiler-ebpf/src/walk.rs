@@ -1,7 +1,6 @@
 //! Taking the two halves of a stack into the CPU's scratch words.
 
 use aya_ebpf::{
-    bindings::pt_regs,
     cty::c_void,
     helpers::{
         bpf_probe_read_user_buf,
@@ -21,7 +20,8 @@ use profiler_common::{
 };
 
 use crate::{
-    arch, maps,
+    arch::{self, Entry},
+    maps,
     memory::{self, UserMemory, Windowed},
     pool::{self, Found},
     sample,
@@ -122,17 +122,15 @@ pub fn kernel(ctx: &PerfEventContext, state: &mut CpuState) {
     hide(&mut state.walk.check, check);
 }
 
-/// Sets out on the user stack from these registers: its first frame goes behind the kernel's. `is_return` where the
-/// thread entered the kernel by a system call, which its pc is then behind.
+/// Sets out on the user stack from registers that were copied into the state: its first frame goes behind the kernel's.
 #[inline(always)]
-pub fn begin(regs: &pt_regs, is_return: bool, state: &mut CpuState) {
-    if arch::is_32bit(regs) {
+pub fn begin(entry: Entry, state: &mut CpuState) {
+    let Entry { registers, is_32bit, is_return } = entry;
+    if is_32bit {
         hide(&mut state.walk.outcome, Outcome::Compat32 as u64);
         return;
     }
-    arch::copy_registers(regs, &mut state.registers);
     hide(&mut state.walk.registers_at, 0);
-    let registers = arch::registers(regs);
     go_to(state, registers);
     keep(state, registers.pc);
     hide(&mut state.walk.interrupted, 1);
@@ -258,7 +256,7 @@ fn step_on(state: &mut CpuState) -> bool {
     // A return address is the end of a call, and belongs to the call: the function may end with it.
     let pc = registers.pc.wrapping_sub(reveal(&state.walk.is_return));
     let known = pool::find_mapping(state, pc);
-    memory::look_ahead(state, registers.sp);
+    memory::look_ahead(state, arch::first_word(registers.sp));
     let taken = if !known {
         if reveal(&state.walk.mapping_count) != 0 {
             if Native::is_signal_return(registers.pc, &UserMemory) {

@@ -122,6 +122,11 @@ impl Functions {
         (offset < start + size).then_some(name)
     }
 
+    /// Where in the file a function begins.
+    pub fn offset(&self, name: &str) -> Option<u64> {
+        self.by_offset.iter().find(|(_, (_, n))| n == name).map(|(&start, _)| start)
+    }
+
     /// The machine code of a function.
     pub fn code(&self, name: &str) -> Option<&[u8]> {
         let (start, (size, _)) = self.by_offset.iter().find(|(_, (_, n))| n == name)?;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the chores of this repository that need more than cargo.
 
+mod aarch64;
 mod bench;
 mod cargo;
 mod compare;
@@ -26,6 +27,9 @@ enum Chore {
     /// Build the kernel-side object, or prove that the committed one is what the source builds.
     #[command(subcommand)]
     Ebpf(ebpf::Command),
+    /// Build the profiler for 64-bit Arm. Needs Debian's gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and rustup's standard
+    /// library for aarch64-unknown-linux-gnu.
+    BuildAarch64(aarch64::Build),
     /// Measure what profiling costs on this machine, beside a BPF program that only counts, or how soon it begins.
     /// Needs root.
     Bench(bench::Bench),
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().chore {
         Chore::Ebpf(command) => ebpf::run(&command),
+        Chore::BuildAarch64(args) => aarch64::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Compare(command) => compare::run(&command),
         Chore::Golden(command) => golden::run(&command),

@@ -7,7 +7,8 @@ use super::{Architecture, Memory, Registers, Step};
 /// A frame record is a pair of words: the caller's frame pointer and the return address, at the address in the frame
 /// pointer (System V ABI AMD64, section 3.2.2; AAPCS64, section 6.4.6). The ABIs mark the outermost frame with a zero
 /// frame pointer. Stacks grow down, so every record lies above the one before: a chain that does not rise is broken,
-/// and since each step rises by at least 16 bytes, no chain goes round in circles.
+/// and since each step rises by at least 16 bytes, no chain goes round in circles. Where a record lies in its frame is the
+/// [architecture's](Architecture::above_record) business.
 #[inline(always)]
 pub fn frame_pointer_step<A: Architecture>(registers: Registers, memory: &impl Memory) -> Step {
     if registers.fp == 0 {
@@ -26,13 +27,13 @@ pub fn frame_pointer_step<A: Architecture>(registers: Registers, memory: &impl M
     if !A::is_code_address(pc) {
         return Step::Lost;
     }
-    Step::Caller(Registers { pc, sp: registers.fp.wrapping_add(16), fp })
+    Step::Caller(Registers { pc, sp: A::above_record(registers.fp), fp })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unwind::X86_64;
+    use crate::unwind::{Aarch64, X86_64};
 
     /// Words from a base address upwards.
     struct Words(u64, &'static [u64]);
@@ -58,6 +59,22 @@ mod tests {
         let root = Registers { pc: 0xbeef, sp: 0x1040, fp: 0 };
         assert_eq!(frame_pointer_step::<X86_64>(caller, &STACK), Step::Caller(root));
         assert_eq!(frame_pointer_step::<X86_64>(root, &STACK), Step::Root);
+    }
+
+    #[test]
+    fn on_aarch64_records_follow_each_other_and_tell_a_bound_of_the_stack_pointer() {
+        const RECORDS: Words = Words(0x1000, &[0x1010, 0x0035_0000_0000_c0de, 0, 0xbeef]);
+        let leaf = Registers { pc: 1, sp: 0x1000, fp: 0x1000 };
+        let Step::Caller(caller) = frame_pointer_step::<Aarch64>(leaf, &RECORDS) else {
+            panic!("the first record is readable");
+        };
+        assert_eq!((caller.pc, caller.fp), (0xc0de, 0x1010));
+        assert!(!Aarch64::is_exact(caller.sp) && caller.sp < caller.fp);
+        let Step::Caller(root) = frame_pointer_step::<Aarch64>(caller, &RECORDS) else {
+            panic!("a frame may be no larger than its record");
+        };
+        assert_eq!((root.pc, root.fp), (0xbeef, 0));
+        assert_eq!(frame_pointer_step::<Aarch64>(root, &RECORDS), Step::Root);
     }
 
     #[test]

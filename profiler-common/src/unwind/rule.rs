@@ -100,6 +100,9 @@ pub mod ra {
     pub const AT_CFA: u8 = 0;
     /// In `ra_register`.
     pub const REGISTER: u8 = 1;
+    /// In the word behind the caller's frame pointer ([`fp::AT_CFA`](super::fp::AT_CFA)): a frame record. On
+    /// architectures whose calls leave the return address in a register.
+    pub const IN_RECORD: u8 = 2;
 }
 
 /// How to get from a frame to its caller; 16 bytes. Registers have their DWARF numbers

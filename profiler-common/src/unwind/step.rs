@@ -44,7 +44,13 @@ pub fn step<A: Architecture>(
         return Step::Unsupported;
     };
     let mut cfa = base.wrapping_add(rule.cfa_offset as i64 as u64);
-    if rule.kind == kind::PLT {
+    if cfa_register == A::SP && !A::is_exact(registers.sp) {
+        // The frames below were walked by frame pointers, so this one's leads to its record.
+        if rule.kind != kind::OFFSET || rule.fp != fp::AT_CFA {
+            return Step::Unsupported;
+        }
+        cfa = registers.fp.wrapping_sub(rule.fp_offset as i64 as u64);
+    } else if rule.kind == kind::PLT {
         cfa = A::linkage_cfa(base, registers.pc, rule.cfa_add as u64);
     } else if rule.kind == kind::DEREF {
         let Some(word) = memory.read_word(cfa) else {
@@ -62,7 +68,11 @@ pub fn step<A: Architecture>(
         return caller::<A>(pc, cfa, registers.fp, registers.sp.wrapping_sub(1));
     }
     // Where a call leaves it in a register, functions save it where they like.
-    let return_offset = if A::LINK.is_some() { i64::from(rule.cfa_add) } else { -8 };
+    let return_offset = match A::LINK {
+        Some(_) if rule.ra == ra::IN_RECORD => i64::from(rule.fp_offset) + 8,
+        Some(_) => i64::from(rule.cfa_add),
+        None => -8,
+    };
     let return_at = cfa.wrapping_add(return_offset as u64);
     match rule.fp {
         // Most often the two lie side by side, and one read gives both.
@@ -285,12 +295,27 @@ mod tests {
     #[test]
     fn a_return_address_is_where_the_function_saved_it() {
         // stp x29, x30, [sp, #-32]!
+        let pair = Rule { fp: fp::AT_CFA, fp_offset: -32, ra: ra::IN_RECORD, ..Rule::offset(31, 32) };
+        assert_eq!(on_aarch64(pair, None, &[0x7f0, 0xc0de]), at(0xc0de, 0x1020, 0x7f0));
         let pair = Rule { fp: fp::AT_CFA, fp_offset: -32, cfa_add: -24, ..Rule::offset(31, 32) };
         assert_eq!(on_aarch64(pair, None, &[0x7f0, 0xc0de]), at(0xc0de, 0x1020, 0x7f0));
         // str x30, [sp, #-16]!
         let alone = Rule { cfa_add: -16, ..Rule::offset(31, 16) };
         assert_eq!(on_aarch64(alone, None, &[0xc0de, 7]), at(0xc0de, 0x1010, 0x1020));
         assert_eq!(on_aarch64(alone, None, &[0x0035_0000_0000_c0de]), at(0xc0de, 0x1010, 0x1020));
+    }
+
+    #[test]
+    fn above_frames_that_were_walked_by_frame_pointers_the_record_tells_the_cfa() {
+        // A record at the lower end of 32 bytes; what is below is not known.
+        let pair = Rule { fp: fp::AT_CFA, fp_offset: -32, ra: ra::IN_RECORD, ..Rule::offset(31, 32) };
+        let bound = Registers { sp: Aarch64::above_record(0x1000), fp: 0x1018, ..LEAF };
+        let words = Stack(&[1, 2, 3, 0x7f0, 0xc0de]);
+        let run = |rule, registers| step::<Aarch64>(&rule, registers, &Link(None), &words);
+        assert_eq!(run(pair, bound), at(0xc0de, 0x1038, 0x7f0));
+        assert_eq!(run(pair, Registers { sp: 0x1018, ..bound }), at(0xc0de, 0x1038, 0x7f0));
+        let alone = Rule { cfa_add: -16, ..Rule::offset(31, 16) };
+        assert_eq!(run(alone, bound), Step::Unsupported, "nothing tells where its frame is");
     }
 
     #[test]

@@ -3,10 +3,17 @@
 use aya_ebpf::bindings::pt_regs;
 use profiler_common::unwind::{GENERAL, Registers};
 
-use crate::{memory::read_user, walk::hide};
+use super::Entry;
+use crate::{memory::read_user, task::read_kernel, walk::hide};
 
 /// Bytes of the smallest page.
 pub const PAGE_BYTES: u64 = 4096;
+
+/// Registers of user code, as a program's context has them (`bpf_user_pt_regs_t`).
+pub type UserRegisters = pt_regs;
+
+/// What kernels keep above the registers: nothing, 16 bytes (with FRED), or what 32-bit x86 needed.
+pub const ABOVE_REGISTERS: [u64; 3] = [0, 16, 8];
 
 /// Code segment of 32-bit user code (__USER32_CS, arch/x86/include/asm/segment.h).
 const USER32_CS: u64 = 0x23;
@@ -30,10 +37,29 @@ pub fn is_32bit(regs: &pt_regs) -> bool {
 /// to the instruction that makes the call again; then it differs from rcx, where `syscall` leaves the address behind it.
 /// On machines with FRED it need not, but there is `syscall` (0f 05) before pc all the same.
 #[inline(always)]
-pub fn is_behind_system_call(regs: &pt_regs) -> bool {
+fn is_behind_system_call(regs: &pt_regs) -> bool {
     const SYSCALL: u16 = 0x050f;
     (regs.orig_rax as i64) >= 0
         && (regs.rcx == regs.rip || read_user::<u16>(regs.rip.wrapping_sub(2)) == Some(SYSCALL))
+}
+
+/// The registers that a task entered the kernel with and that lie at this address: the general ones go to `to`, by their
+/// DWARF numbers. `None` where they are not those of user code.
+#[inline(always)]
+pub fn enter(address: u64, to: &mut [u64; 2 * GENERAL]) -> Option<Entry> {
+    let regs: pt_regs = read_kernel(address)?;
+    if !in_user_mode(&regs) {
+        return None;
+    }
+    copy_registers(&regs, to);
+    let is_return = is_behind_system_call(&regs);
+    Some(Entry { registers: registers(&regs), is_32bit: is_32bit(&regs), is_return })
+}
+
+/// Where the first word lies that a step may read by this stack pointer.
+#[inline(always)]
+pub fn first_word(sp: u64) -> u64 {
+    sp
 }
 
 /// The registers that unwinding starts from.

@@ -34,8 +34,12 @@ use crate::{
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
+#[cfg(target_arch = "x86_64")]
 static ALIGNED: &Aligned<[u8]> =
     &Aligned(*include_bytes!("../../../profiler-ebpf/object/x86_64/profiler.bpf.o"));
+#[cfg(target_arch = "aarch64")]
+static ALIGNED: &Aligned<[u8]> =
+    &Aligned(*include_bytes!("../../../profiler-ebpf/object/aarch64/profiler.bpf.o"));
 
 /// The BPF object as it is built from profiler-ebpf.
 static OBJECT: &[u8] = &ALIGNED.0;

@@ -7,7 +7,7 @@ use profiler_common::{
         Announcement, DEFERRED_PAGE_BYTES, DEFERRED_PAGES, DEFERRED_STACKS, Deferred, FirstSight, NAME_BYTES,
         Name, PageWanted, ProcessInfo, ProcessKey, STRINGS_BYTES, Stacks, UnknownPc,
     },
-    unwind::General,
+    unwind::{GENERAL, General},
 };
 
 /// One message; they are told apart by their length.
@@ -126,7 +126,7 @@ const STACK_AT: usize = offset_of!(Deferred<8>, stack);
 fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
     let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let length = |at: usize| usize::try_from(word(at)?).ok();
-    let mut registers = [0; 16];
+    let mut registers = [0; GENERAL];
     for (index, register) in registers.iter_mut().enumerate() {
         *register = word(offset_of!(Deferred<8>, registers) + index * 8)?;
     }

@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{cursor::Cursor, execute, pointer::Encoding, state::State};
+use super::{arch::Arch, cursor::Cursor, execute, pointer::Encoding, state::State};
 
 /// The two sections' dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ impl Head {
 /// What frame descriptions have in common.
 #[derive(Debug)]
 pub(super) struct Cie {
+    /// What the code is for.
+    pub(super) arch: Arch,
     /// Of the addresses in frame descriptions.
     pub(super) encoding: Encoding,
     pub(super) code_factor: u64,
@@ -88,7 +90,7 @@ pub(super) struct Cie {
 
 impl Cie {
     /// Reads the body of a CIE; `address` is that of its first byte.
-    pub(super) fn parse(body: &[u8], address: u64, dialect: Dialect) -> Option<Self> {
+    pub(super) fn parse(body: &[u8], address: u64, dialect: Dialect, arch: Arch) -> Option<Self> {
         let mut cursor = Cursor::new(body, address);
         let version = cursor.u8()?;
         if !matches!(version, 1 | 3 | 4) {
@@ -99,7 +101,7 @@ impl Cie {
             // GCC 2's table of exceptions.
             cursor.take(8)?;
         }
-        // Addresses of eight bytes without a segment are all that x86_64 has. Version 4 is .debug_frame's alone.
+        // Addresses of eight bytes without a segment are all that there is. Version 4 is .debug_frame's alone.
         if version == 4 && (dialect == Dialect::EhFrame || (cursor.u8()?, cursor.u8()?) != (8, 0)) {
             return None;
         }
@@ -107,6 +109,7 @@ impl Cie {
         let data_factor = cursor.sleb()?;
         let return_address = if version == 1 { cursor.u8()?.into() } else { cursor.uleb()? };
         let mut cie = Self {
+            arch,
             encoding: Encoding::ABSOLUTE,
             code_factor,
             data_factor,
@@ -141,7 +144,8 @@ impl Cie {
                     data.u8()?;
                 }
                 b'S' => self.signal = true,
-                // Letters of other architectures, and those to come: the length says how to get past their data.
+                // Letters that change nothing here (on aarch64 B, which key signs return addresses, and G, tagged stacks), and
+                // those to come: the length says how to get past their data.
                 _ => break,
             }
         }

@@ -2,10 +2,8 @@
 
 use std::{fs::File, ops::Range, sync::Arc};
 
-use super::{Error, Result, bytes::Bytes, cursor::Cursor};
+use super::{Error, Result, arch::Arch, bytes::Bytes, cursor::Cursor};
 
-/// EM_X86_64.
-const X86_64: u16 = 62;
 const HEADER_BYTES: usize = 64;
 const SEGMENT_BYTES: u16 = 56;
 const SECTION_BYTES: u16 = 64;
@@ -50,8 +48,10 @@ pub(super) struct Section {
 }
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Elf {
+    /// What the code is for.
+    pub(super) arch: Arch,
     /// Executable addresses in rising order.
     pub(super) code: Vec<Range<u64>>,
     /// Loadable segments.
@@ -76,6 +76,7 @@ pub(super) struct Elf {
 
 /// Fields of the file header.
 struct Tables {
+    arch: Arch,
     entry: u64,
     segments_at: u64,
     segments: u16,
@@ -99,7 +100,20 @@ impl Elf {
         // Headers, and the sections' names.
         bytes.allow(64 << 20);
         let tables = header(bytes.read_up_to(0, HEADER_BYTES)?).ok_or(Error::NotElf)?;
-        let mut elf = Self { entry: tables.entry, ..Self::default() };
+        let mut elf = Self {
+            arch: tables.arch,
+            code: Vec::new(),
+            loaded: Vec::new(),
+            eh_frame_hdr: None,
+            eh_frame: None,
+            debug_frame: None,
+            symbols: None,
+            entry: tables.entry,
+            go: false,
+            pclntab: None,
+            go_module: None,
+            relocations: None,
+        };
         elf.read_segments(&mut bytes, &tables)?;
         // Files can do without section headers, also with none that can be read.
         match elf.read_sections(&mut bytes, &tables) {
@@ -195,9 +209,7 @@ fn header(bytes: &[u8]) -> Option<Tables> {
         return None;
     }
     cursor.take(12)?;
-    if cursor.u16()? != X86_64 {
-        return None;
-    }
+    let arch = Arch::of_elf(cursor.u16()?)?;
     cursor.take(4)?;
     let (entry, segments_at, sections_at) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
     cursor.take(6)?;
@@ -206,7 +218,7 @@ fn header(bytes: &[u8]) -> Option<Tables> {
     // Without headers their size may be zero.
     let sound = (segment_bytes == SEGMENT_BYTES || segments == 0)
         && (section_bytes == SECTION_BYTES || sections == 0);
-    sound.then_some(Tables { entry, segments_at, segments, sections_at, sections, names })
+    sound.then_some(Tables { arch, entry, segments_at, segments, sections_at, sections, names })
 }
 
 fn segment_header(bytes: &[u8]) -> Option<(u32, u32, Part)> {

@@ -5,10 +5,11 @@ use std::ops::Range;
 use profiler_common::unwind::rule::Rule;
 
 use super::{
+    arch::Arch,
     cfi::{Cie, Fde},
     cursor::Cursor,
     expression,
-    state::{Cfa, FP, SP, Saved, State},
+    state::{Cfa, Saved, State},
     steps::Steps,
 };
 
@@ -25,7 +26,7 @@ pub(super) fn rules(fde: &Fde, instructions: &[u8], address: u64, window: &Range
     loop {
         let from = machine.location;
         let (next, rule) = match machine.run_to_next_location(&mut cursor) {
-            Some(next) => (next.unwrap_or(end), machine.state.rule(fde.cie.signal)),
+            Some(next) => (next.unwrap_or(end), machine.state.rule(fde.cie.arch, fde.cie.signal)),
             None => (end, Rule::UNSUPPORTED),
         };
         if next > from && next > window.start {
@@ -57,7 +58,9 @@ struct Machine<'cie> {
 
 impl<'cie> Machine<'cie> {
     fn new(cie: &'cie Cie, initial: Option<State>, location: u64) -> Self {
-        Self { cie, initial, state: initial.unwrap_or_default(), remembered: Vec::new(), location }
+        // Nothing said means that a register is what it was; so the return address is where the call left it.
+        let called = State { ra: Saved::Register(cie.return_address), ..State::default() };
+        Self { cie, initial, state: initial.unwrap_or(called), remembered: Vec::new(), location }
     }
 
     /// Runs up to and including the next instruction that sets the location, which it gives back, or to the end.
@@ -126,7 +129,12 @@ impl<'cie> Machine<'cie> {
             // DW_CFA_same_value
             0x08 => {
                 let register = cursor.uleb()?;
-                self.set(register, if register == SP { Saved::Unknown } else { Saved::Unchanged });
+                let saved = match register {
+                    _ if register == self.sp() => Saved::Unknown,
+                    _ if register == self.cie.return_address => Saved::Register(register),
+                    _ => Saved::Unchanged,
+                };
+                self.set(register, saved);
             }
             // DW_CFA_register
             0x09 => {
@@ -138,13 +146,16 @@ impl<'cie> Machine<'cie> {
             0x10 => {
                 let register = cursor.uleb()?;
                 let place = block(cursor)?;
-                self.set(register, expression::place(place).map_or(Saved::Unknown, Saved::At));
+                self.set(register, expression::place(place, self.cie.arch).map_or(Saved::Unknown, Saved::At));
             }
             // DW_CFA_val_offset and DW_CFA_val_offset_sf
             0x14 | 0x15 => {
                 let register = cursor.uleb()?;
                 let is_cfa = cursor.uleb()? == 0;
-                self.set(register, if register == SP && is_cfa { Saved::Unchanged } else { Saved::Unknown });
+                self.set(
+                    register,
+                    if register == self.sp() && is_cfa { Saved::Unchanged } else { Saved::Unknown },
+                );
             }
             // DW_CFA_val_expression
             0x16 => {
@@ -161,6 +172,9 @@ impl<'cie> Machine<'cie> {
             }
             // DW_CFA_restore_state
             0x0b => self.state = self.remembered.pop()?,
+            // DW_CFA_AARCH64_negate_ra_state, also with the address that signing depends on: whether the return address is
+            // signed can be seen from itself.
+            0x2c | 0x2d if self.cie.arch == Arch::Aarch64 => {}
             // DW_CFA_GNU_args_size says how much a call's arguments take; the CFA already accounts for that.
             0x2e => {
                 cursor.uleb()?;
@@ -188,10 +202,14 @@ impl<'cie> Machine<'cie> {
                 Cfa::Offset { register, offset: cursor.sleb().and_then(|n| self.factored(n))? }
             }
             // DW_CFA_def_cfa_expression
-            (0x0f, _) => expression::place(block(cursor)?).map_or(Cfa::Unknown, Cfa::Place),
+            (0x0f, _) => expression::place(block(cursor)?, self.cie.arch).map_or(Cfa::Unknown, Cfa::Place),
             _ => return None,
         };
         Some(())
+    }
+
+    fn sp(&self) -> u64 {
+        self.cie.arch.sp().into()
     }
 
     fn advanced(&self, delta: u64) -> Option<u64> {
@@ -204,8 +222,8 @@ impl<'cie> Machine<'cie> {
 
     fn column<'state>(&self, state: &'state mut State, register: u64) -> Option<&'state mut Saved> {
         match register {
-            FP => Some(&mut state.fp),
-            SP => Some(&mut state.sp),
+            _ if register == u64::from(self.cie.arch.fp()) => Some(&mut state.fp),
+            _ if register == self.sp() => Some(&mut state.sp),
             _ if register == self.cie.return_address => Some(&mut state.ra),
             _ => None,
         }

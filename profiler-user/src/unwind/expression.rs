@@ -3,7 +3,7 @@
 //! Expressions may be any program; those in call-frame information are one of a handful. They are run here on symbols
 //! instead of values; whatever leads out of the shapes has no result.
 
-use super::cursor::Cursor;
+use super::{arch::Arch, cursor::Cursor};
 
 /// Where an expression leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,10 @@ const DW_OP_BREGX: u8 = 0x92;
 const DW_OP_NOP: u8 = 0x96;
 
 /// Where an expression leads, if a rule can hold it.
-pub(super) fn place(expression: &[u8]) -> Option<Place> {
-    if let Some(second_half) = plt(expression) {
+pub(super) fn place(expression: &[u8], arch: Arch) -> Option<Place> {
+    if arch == Arch::X86_64
+        && let Some(second_half) = plt(expression)
+    {
         return Some(Place::Plt { second_half });
     }
     let mut cursor = Cursor::new(expression, 0);
@@ -72,8 +74,8 @@ pub(super) fn place(expression: &[u8]) -> Option<Place> {
             DW_OP_CONSTU => Value::Constant(cursor.uleb()?.cast_signed()),
             DW_OP_CONSTS => Value::Constant(cursor.sleb()?),
             DW_OP_LIT0..=DW_OP_LIT31 => Value::Constant((operation - DW_OP_LIT0).into()),
-            DW_OP_BREG0..=DW_OP_BREG31 => register((operation - DW_OP_BREG0).into(), cursor.sleb()?)?,
-            DW_OP_BREGX => register(cursor.uleb()?, cursor.sleb()?)?,
+            DW_OP_BREG0..=DW_OP_BREG31 => register((operation - DW_OP_BREG0).into(), cursor.sleb()?, arch)?,
+            DW_OP_BREGX => register(cursor.uleb()?, cursor.sleb()?, arch)?,
             DW_OP_DEREF => deref(stack.pop()?)?,
             DW_OP_PLUS_UCONST => add(stack.pop()?, Value::Constant(cursor.uleb()?.cast_signed()))?,
             DW_OP_PLUS => add(stack.pop()?, stack.pop()?)?,
@@ -95,8 +97,8 @@ pub(super) fn place(expression: &[u8]) -> Option<Place> {
     }
 }
 
-fn register(number: u64, offset: i64) -> Option<Value> {
-    let register = u8::try_from(number).ok().filter(|&register| register < 16)?;
+fn register(number: u64, offset: i64, arch: Arch) -> Option<Value> {
+    let register = u8::try_from(number).ok().filter(|&register| usize::from(register) < arch.general())?;
     Some(Value::Place(Place::Register { register, offset }))
 }
 
@@ -130,7 +132,7 @@ fn add(one: Value, other: Value) -> Option<Value> {
     Some(Value::Place(place))
 }
 
-/// What GNU linkers write for the lazy procedure linkage table (binutils, bfd/elfxx-x86.h): its entries are 16 bytes,
+/// What GNU linkers write on x86_64 for the lazy procedure linkage table (binutils, bfd/elfxx-x86.h): its entries are 16 bytes,
 /// and the part from some byte of the entry on, a literal below 16, runs after a push.
 fn plt(expression: &[u8]) -> Option<u8> {
     let &[
@@ -187,7 +189,7 @@ mod tests {
                 Some(Place::Plt { second_half: 11 }),
             ),
         ] {
-            assert_eq!(place(expression), expected, "{expression:x?}");
+            assert_eq!(place(expression, Arch::X86_64), expected, "{expression:x?}");
         }
     }
 
@@ -208,7 +210,7 @@ mod tests {
             &[0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x40, 0x2a, 0x33, 0x24, 0x22],
             &[0x77, 16, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22],
         ] {
-            assert_eq!(place(expression), None, "{expression:x?}");
+            assert_eq!(place(expression, Arch::X86_64), None, "{expression:x?}");
         }
     }
 }

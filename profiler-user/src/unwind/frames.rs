@@ -6,6 +6,7 @@ use profiler_common::unwind::rule::Rule;
 
 use super::{
     Error, Result,
+    arch::Arch,
     bytes::Bytes,
     cfi::{Cie, Dialect, Fde, Head, Kind, LONGEST_HEAD},
     execute,
@@ -31,6 +32,7 @@ const MOST_INDEXED: usize = 2 << 20;
 /// A section of call-frame information.
 #[derive(Debug)]
 pub(super) struct Frames {
+    arch: Arch,
     bytes: Bytes,
     /// Address of the first byte.
     address: u64,
@@ -60,9 +62,15 @@ struct Entry {
 
 impl Frames {
     /// A section at an address, with the linker's search table where there is one.
-    pub(super) fn new(bytes: Bytes, address: u64, dialect: Dialect, table: Option<SearchTable>) -> Self {
+    pub(super) fn new(
+        arch: Arch,
+        bytes: Bytes,
+        address: u64,
+        dialect: Dialect,
+        table: Option<SearchTable>,
+    ) -> Self {
         let search = table.map_or(Search::Index(None), Search::Table);
-        Self { bytes, address, dialect, search, cies: HashMap::new() }
+        Self { arch, bytes, address, dialect, search, cies: HashMap::new() }
     }
 
     /// The rules in a window of addresses, gaps included.
@@ -209,7 +217,7 @@ impl Frames {
             Some(Head { kind: Kind::Cie, body, end }) if end - body <= MOST_CIE_BYTES => {
                 let address = self.address.wrapping_add(body);
                 let bytes = self.bytes.read_up_to(body, (end - body) as usize)?;
-                Cie::parse(bytes, address, self.dialect).map(Arc::new)
+                Cie::parse(bytes, address, self.dialect, self.arch).map(Arc::new)
             }
             _ => None,
         };

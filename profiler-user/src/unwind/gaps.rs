@@ -1,24 +1,20 @@
 //! Code that nothing describes, but that can be unwound all the same.
 
+mod aarch64;
+mod x86_64;
+
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
-use profiler_common::unwind::{
-    Architecture, Native,
-    rule::{Rule, kind},
-};
+use profiler_common::unwind::rule::{Rule, kind};
 
-use super::{elf::Part, steps::Steps};
+use super::{arch::Arch, elf::Part, steps::Steps};
 
 /// Between functions lie a few bytes of padding. A gap of this size is code that no compiler of C made, such as V8's
 /// built-in functions: what can be hoped for is that it keeps a chain of frame pointers, and the chain is checked.
 const LARGE: u64 = 4096;
-/// Bytes of `syscall`, `test`, `jl`, `jz` and `ret` at the most.
-const CLONE_BYTES: u64 = 32;
-/// Bytes of an entry of a procedure linkage table, which is also how entries are aligned (System V ABI AMD64, 5.2).
+/// Bytes that the entries of a procedure linkage table are aligned by (System V ABI AMD64, 5.2; for aarch64 binutils,
+/// bfd/elfnn-aarch64.c).
 const LINKAGE_BYTES: u64 = 16;
-/// Where in such an entry its push ends.
-const LINKAGE_PUSHED: i16 = 11;
-const SP: u8 = Native::SP;
 
 /// Bytes behind the entry point that belong to the program's first function where nothing describes it: ld.so's `_start`
 /// and `_dl_start_user`, and that of C libraries without call-frame information.
@@ -26,6 +22,7 @@ const ENTRY_BYTES: u64 = 128;
 
 /// The code that the gaps are in.
 pub(super) struct Code<'a> {
+    pub(super) arch: Arch,
     pub(super) file: &'a Arc<File>,
     /// Loadable segments.
     pub(super) loaded: &'a [Part],
@@ -51,12 +48,22 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
         let rule = match rule {
             Rule::GAP if end.saturating_sub(address) >= LARGE => Rule::FRAME_POINTER,
             Rule::GAP
-                if before == Some(Rule::offset(SP, 8))
+                if code.arch == Arch::X86_64
+                    && before == Some(code.arch.called())
                     && after == Some(Rule::END)
-                    && end - address <= CLONE_BYTES
-                    && code.is_system_call(address) =>
+                    && end - address <= x86_64::CLONE_BYTES
+                    && code
+                        .read(address..address + 2)
+                        .is_some_and(|bytes| x86_64::is_system_call(&bytes)) =>
             {
                 Rule::special(kind::CLONE)
+            }
+            Rule::END if code.arch == Arch::Aarch64 && address > window.start => {
+                // What was said of the code before it does not hold in the new thread, which goes on there.
+                if let Some(from) = code.clone_before(address, window, &filled) {
+                    filled.push(from, Rule::special(kind::CLONE));
+                }
+                rule
             }
             rule => rule,
         };
@@ -73,49 +80,40 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
 }
 
 impl Code<'_> {
-    /// The rules of a gap that has entries of a procedure linkage table in it. lld describes none of them, and a program of
-    /// many calls between libraries is there once in a thousand samples.
+    /// The rules of a gap that has entries of a procedure linkage table in it. Of linkers only GNU's describe them, on x86_64,
+    /// and a program of many calls between libraries is there once in a thousand samples.
     fn linkage_table(&self, gap: Range<u64>) -> Option<Steps> {
         let first = gap.start.checked_next_multiple_of(LINKAGE_BYTES)?;
-        let part = self.loaded.iter().find_map(|part| part.from(first))?;
-        let length = gap.end.checked_sub(first)?.min(part.size);
-        let mut bytes = vec![0; usize::try_from(length).ok()?];
-        self.file.read_exact_at(&mut bytes, part.offset).ok()?;
+        let bytes = self.read(first..gap.end)?;
         let mut rules = Steps::default();
         rules.push(gap.start, Rule::GAP);
-        let mut last = None;
-        for (entry, address) in bytes.as_chunks::<16>().0.iter().zip((first..).step_by(16)) {
-            match *entry {
-                // jmp *slot(%rip); push $number; jmp to the table's head.
-                [0xff, 0x25, _, _, _, _, 0x68, _, _, _, _, 0xe9, ..] => {
-                    rules.push(address, Rule { cfa_add: LINKAGE_PUSHED, ..Rule::special(kind::PLT) });
-                }
-                // The head: push slot(%rip), which comes on top of the entry's push; jmp *slot(%rip).
-                [0xff, 0x35, _, _, _, _, 0xff, 0x25, ..] => {
-                    rules.push(address, Rule::offset(SP, 16));
-                    rules.push(address + 6, Rule::offset(SP, 24));
-                }
-                _ => {
-                    rules.push(address, Rule::GAP);
-                    continue;
-                }
-            }
-            last = Some(address + LINKAGE_BYTES);
-        }
-        let behind = last?;
+        let behind = match self.arch {
+            Arch::X86_64 => x86_64::linkage_table(&bytes, first, &mut rules),
+            Arch::Aarch64 => aarch64::linkage_table(&bytes, first, &mut rules),
+        }?;
         if gap.end > behind {
             rules.push(behind, if gap.end - behind >= LARGE { Rule::FRAME_POINTER } else { Rule::GAP });
         }
         Some(rules)
     }
 
-    /// Whether the instruction at an address is `syscall`.
-    fn is_system_call(&self, address: u64) -> bool {
-        let mut code = [0; 2];
-        let part = self.loaded.iter().find_map(|part| part.from(address));
-        part.is_some_and(|part| {
-            self.file.read_exact_at(&mut code, part.offset).is_ok() && code == [0x0f, 0x05]
-        })
+    /// From where on the code in front of a thread's first function is that behind the system call which makes the thread.
+    fn clone_before(&self, thread: u64, window: &Range<u64>, known: &Steps) -> Option<u64> {
+        let from = thread.saturating_sub(aarch64::CLONE_BYTES).max(window.start);
+        let behind = aarch64::behind_clone(&self.read(from..thread)?, from)?;
+        let is_called = |&(_, rule): &(u64, Rule)| rule == self.arch.called() || rule == Rule::GAP;
+        let steps = known.as_slice();
+        let first = steps.partition_point(|step| step.0 <= behind).checked_sub(1)?;
+        steps[first..].iter().all(is_called).then_some(behind)
+    }
+
+    /// The code in a range of addresses, as far as it is in one segment.
+    fn read(&self, code: Range<u64>) -> Option<Vec<u8>> {
+        let part = self.loaded.iter().find_map(|part| part.from(code.start))?;
+        let length = code.end.checked_sub(code.start)?.min(part.size);
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        self.file.read_exact_at(&mut bytes, part.offset).ok()?;
+        Some(bytes)
     }
 }
 
@@ -124,6 +122,8 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    const SP: u8 = 7;
 
     fn steps(list: &[(u64, Rule)]) -> Steps {
         let mut steps = Steps::default();
@@ -139,7 +139,7 @@ mod tests {
         file.write_all(&[0x90; 16]).unwrap();
         file.write_all(&[0x0f, 0x05, 0xc3]).unwrap();
         let loaded = [Part { address: 0x1000, offset: 0, size: 0x2_0000 }];
-        let code = Code { file: &Arc::new(file), loaded: &loaded, entry: 0x1180 };
+        let code = Code { arch: Arch::X86_64, file: &Arc::new(file), loaded: &loaded, entry: 0x1180 };
         fill(&steps(list), &(0x1000..end), &code).as_slice().to_vec()
     }
 
@@ -174,7 +174,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         let loaded = [Part { address: 0x1000, offset: 0, size: bytes.len() as u64 }];
-        let code = Code { file: &Arc::new(file), loaded: &loaded, entry: 0 };
+        let code = Code { arch: Arch::X86_64, file: &Arc::new(file), loaded: &loaded, entry: 0 };
         let call = Rule::offset(SP, 8);
         let filled = fill(&steps(&[(0x1000, call), (0x1004, Rule::GAP)]), &(0x1000..0x1040), &code);
         let entry = Rule { cfa_add: 11, ..Rule::special(kind::PLT) };
@@ -200,5 +200,65 @@ mod tests {
         assert_eq!(filled(&elsewhere, 0x1100), elsewhere);
         let other = [(0x1000, call), (0x1010, Rule::GAP), (0x1020, call)];
         assert_eq!(filled(&other, 0x1100), other);
+    }
+
+    /// The rules of code at 0x1000 for aarch64, by its instructions.
+    fn filled_on_aarch64(list: &[(u64, Rule)], instructions: &[u32]) -> Vec<(u64, Rule)> {
+        let bytes: Vec<u8> = instructions.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let end = 0x1000 + bytes.len() as u64;
+        let loaded = [Part { address: 0x1000, offset: 0, size: bytes.len() as u64 }];
+        let code = Code { arch: Arch::Aarch64, file: &Arc::new(file), loaded: &loaded, entry: 0 };
+        fill(&steps(list), &(0x1000..end), &code).as_slice().to_vec()
+    }
+
+    #[test]
+    fn linkage_tables_of_aarch64_keep_the_return_address_in_its_register() {
+        const NOP: u32 = 0xd503_201f;
+        let entry = [0x9000_0110, 0xf940_0611, 0x9100_2210, 0xd61f_0220];
+        let signed = [0xd503_245f, 0x9000_0110, 0xf940_0611, 0x9100_2210, 0xd503_219f, 0xd61f_0220];
+        let head = [0xa9bf_7bf0, 0xf000_00f0, 0xf947_fe11, 0x913f_e210, 0xd61f_0220, NOP, NOP, NOP];
+        let called = Arch::Aarch64.called();
+        let list = [(0x1000, called), (0x1004, Rule::GAP)];
+        let code = [&[NOP; 4][..], &head, &entry, &signed, &signed, &[NOP; 2]].concat();
+        let pushed = Rule { cfa_add: -8, ..Rule::offset(31, 16) };
+        let expected = [
+            (0x1000, called),
+            (0x1004, Rule::GAP),
+            (0x1010, called),
+            (0x1014, pushed),
+            (0x1030, called),
+            (0x1070, Rule::GAP),
+        ];
+        assert_eq!(filled_on_aarch64(&list, &code), expected);
+        let no_table = [NOP; 40];
+        assert_eq!(filled_on_aarch64(&list, &no_table), list);
+    }
+
+    #[test]
+    fn on_aarch64_the_system_call_that_makes_a_thread_has_a_branch_to_its_first_function() {
+        // As in glibc's clone: svc; cmp; b.eq thread; b.lt; ret; b; nop.
+        let clone = [
+            0xd280_1b88,
+            0xd400_0001,
+            0xf100_001f,
+            0x5400_00a0,
+            0x5400_004b,
+            0xd65f_03c0,
+            0x17fc_fea6,
+            0xd503_201f,
+            0xd280_001d,
+            0xaa0c_03e0,
+        ];
+        let called = Arch::Aarch64.called();
+        let list = [(0x1000, called), (0x101c, Rule::GAP), (0x1020, Rule::END)];
+        let expected = [(0x1000, called), (0x1008, Rule::special(kind::CLONE)), (0x1020, Rule::END)];
+        assert_eq!(filled_on_aarch64(&list, &clone), expected);
+        let mut elsewhere = clone;
+        elsewhere[3] = 0x5400_0080;
+        assert_eq!(filled_on_aarch64(&list, &elsewhere), list);
+        let other = [(0x1000, called), (0x100c, Rule::offset(31, 16)), (0x1020, Rule::END)];
+        assert_eq!(filled_on_aarch64(&other, &clone), other);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
-use profiler_common::unwind::rule::{Rule, fp, kind};
+use profiler_common::unwind::rule::{Rule, fp, kind, ra};
 
-use super::{Result, bytes::Bytes, cursor::Cursor, elf::Part, steps::Steps};
+use super::{Result, arch::Arch, bytes::Bytes, cursor::Cursor, elf::Part, steps::Steps};
 
 /// Symbols that are looked at.
 const MOST_SYMBOLS: u64 = 1 << 20;
@@ -17,18 +17,27 @@ pub(super) const MOST_FUNCTION_BYTES: u64 = 1 << 12;
 
 /// pushq %rbp; movq %rsp, %rbp
 const PROLOGUE: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
+/// sub x29, sp, #8: how the beginning of a function ends on aarch64, behind `str x30, [sp, #-size]!; stur x29, [sp, #-8]`
+/// (cmd/internal/obj/arm64/obj7.go).
+const FRAME_RECORD: u32 = 0xd100_23fd;
+/// ret, which follows `ldur x29, [sp, #-8]; ldr x30, [sp], #size`.
+const RETURN: u32 = 0xd65f_03c0;
+/// Instructions in which a function's beginning ends, where it has a frame; most often four, with the check of the stack's size.
+const BEGINNING: usize = 16;
 
 /// Functions whose rule is another one than a frame pointer's, whatever their code does (Go's runtime/asm_amd64.s,
-/// rt0_linux_amd64.s and sys_linux_amd64.s).
+/// rt0_linux_amd64.s and sys_linux_amd64.s, and those of arm64).
 ///
 /// Those that begin a stack have no caller, but the frame pointer need not say so: a thread starts with that of the
 /// thread that made it. The trampoline that signal handlers return to stands above the kernel's signal frame.
-const SPECIAL: [(&[u8], Rule); 16] = [
+const SPECIAL: [(&[u8], Rule); 18] = [
     (b"runtime.goexit", Rule::END),
     (b"runtime.mstart", Rule::END),
     (b"runtime.rt0_go", Rule::END),
     (b"_rt0_amd64", Rule::END),
     (b"_rt0_amd64_linux", Rule::END),
+    (b"_rt0_arm64", Rule::END),
+    (b"_rt0_arm64_linux", Rule::END),
     (b"runtime.sigreturn__sigaction", Rule::SIGNAL),
     // Its name before Go 1.20.
     (b"runtime.sigreturn", Rule::SIGNAL),
@@ -46,14 +55,37 @@ const SPECIAL: [(&[u8], Rule); 16] = [
     (b"time.now", Rule::OTHER_STACK),
 ];
 
-/// A rule of Go's .debug_frame with what it leaves out: code with a frame saves the frame pointer right behind the return
-/// address (cmd/internal/obj/x86/obj6.go; the assembler has kept the chain since Go 1.7).
-pub(super) fn with_frame_pointer(rule: Rule) -> Rule {
-    if rule.kind == kind::OFFSET && rule.fp == fp::UNCHANGED && rule.cfa_offset >= 16 {
-        Rule { fp: fp::AT_CFA, fp_offset: -16, ..rule }
-    } else {
-        rule
+/// A rule of Go's .debug_frame with what it leaves out: code with a frame saves the frame pointer right below the return
+/// address (cmd/internal/obj/x86/obj6.go, arm64/obj7.go; the assemblers have kept the chain since Go 1.7 and 1.12).
+pub(super) fn with_frame_pointer(rule: Rule, arch: Arch) -> Rule {
+    if rule.kind != kind::OFFSET || rule.fp != fp::UNCHANGED || rule.ra != ra::AT_CFA {
+        return rule;
     }
+    match arch {
+        Arch::X86_64 if rule.cfa_offset >= 16 => Rule { fp: fp::AT_CFA, fp_offset: -16, ..rule },
+        Arch::Aarch64 if rule.cfa_register == arch.sp() && i32::from(rule.cfa_add) == -rule.cfa_offset => {
+            with_frame(arch, rule.cfa_offset)
+        }
+        Arch::X86_64 | Arch::Aarch64 => rule,
+    }
+}
+
+/// The rule in code that has moved the stack pointer by so many bytes.
+pub(super) fn moved(arch: Arch, bytes: i32) -> Option<Rule> {
+    match arch {
+        Arch::X86_64 => {
+            bytes.checked_add(8).map(|offset| with_frame_pointer(Rule::offset(arch.sp(), offset), arch))
+        }
+        Arch::Aarch64 if bytes == 0 => Some(arch.called()),
+        Arch::Aarch64 => bytes.checked_neg()?.checked_sub(8).map(|_| with_frame(arch, bytes)),
+    }
+}
+
+/// The rule in code of aarch64 with a frame of so many bytes: at its lower end is the return address, and the frame pointer
+/// below that, outside of the frame. `bytes` is so small that this place has a number.
+fn with_frame(arch: Arch, bytes: i32) -> Rule {
+    let record = Rule { fp: fp::AT_CFA, fp_offset: -8 - bytes, ra: ra::IN_RECORD, ..Rule::default() };
+    Rule { kind: kind::OFFSET, cfa_register: arch.sp(), cfa_offset: bytes, ..record }
 }
 
 /// The rule of a function by its name, if it is one of the special ones.
@@ -65,6 +97,7 @@ pub(super) fn special_rule(name: &[u8]) -> Option<Rule> {
 
 /// Where in a function its special rule holds: start, end and rule, in rising order.
 pub(super) fn special_parts(
+    arch: Arch,
     file: &File,
     loaded: &[Part],
     code: &Range<u64>,
@@ -72,7 +105,7 @@ pub(super) fn special_parts(
 ) -> Vec<(u64, u64, Rule)> {
     if rule == Rule::OTHER_STACK {
         let bytes = read(file, loaded, code);
-        with_frame(code, &bytes).map(|part| (part.start, part.end, rule)).collect()
+        with_own_frame(arch, code, &bytes).map(|part| (part.start, part.end, rule)).collect()
     } else {
         // The kernel "returns" to the trampoline's first byte, and callers are looked up one byte before.
         let early = u64::from(rule == Rule::SIGNAL);
@@ -82,17 +115,28 @@ pub(super) fn special_parts(
 
 /// Where a function that changes stacks is to be unwound by its frame pointer: nowhere, if it does not begin with saving
 /// the caller's.
-pub(super) fn parts_with_frame(file: &File, loaded: &[Part], code: &Range<u64>) -> Vec<(u64, u64, Rule)> {
+pub(super) fn parts_with_frame(
+    arch: Arch,
+    file: &File,
+    loaded: &[Part],
+    code: &Range<u64>,
+) -> Vec<(u64, u64, Rule)> {
     let short = code.end - code.start <= MOST_FUNCTION_BYTES;
     let bytes = if short { read(file, loaded, code) } else { Vec::new() };
-    if !bytes.starts_with(PROLOGUE) {
+    if beginning(arch, &bytes) == 0 {
         return Vec::new();
     }
-    with_frame(code, &bytes).map(|part| (part.start, part.end, Rule::FRAME_POINTER)).collect()
+    with_own_frame(arch, code, &bytes).map(|part| (part.start, part.end, Rule::FRAME_POINTER)).collect()
 }
 
 /// The special rules, and gaps between; nothing where the table of symbols was stripped.
-pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: Part) -> Result<Steps> {
+pub(super) fn special(
+    arch: Arch,
+    file: &Arc<File>,
+    loaded: &[Part],
+    symbols: Part,
+    names: Part,
+) -> Result<Steps> {
     let mut table = Bytes::of_file(file, symbols.offset, symbols.size);
     let mut strings = Bytes::of_file(file, names.offset, names.size);
     table.allow(2 * MOST_SYMBOLS * SYMBOL_BYTES);
@@ -108,7 +152,7 @@ pub(super) fn special(file: &Arc<File>, loaded: &[Part], symbols: Part, names: P
         if let Some(rule) = special_rule(name)
             && found.len() < 4 * SPECIAL.len()
         {
-            found.extend(special_parts(file, loaded, &code, rule));
+            found.extend(special_parts(arch, file, loaded, &code, rule));
         }
     }
     found.sort_unstable_by_key(|&(start, ..)| start);
@@ -131,15 +175,38 @@ fn read(file: &File, loaded: &[Part], code: &Range<u64>) -> Vec<u8> {
     if read.is_ok() { bytes } else { Vec::new() }
 }
 
+/// Bytes of a function's beginning, behind which the frame pointer is its own; 0 where it does not begin so.
+fn beginning(arch: Arch, bytes: &[u8]) -> usize {
+    match arch {
+        Arch::X86_64 if bytes.starts_with(PROLOGUE) => PROLOGUE.len(),
+        Arch::X86_64 => 0,
+        Arch::Aarch64 => {
+            let place = instructions(bytes).take(BEGINNING).position(|word| word == FRAME_RECORD);
+            place.map_or(0, |place| 4 * (place + 1))
+        }
+    }
+}
+
+fn instructions(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word))
+}
+
 /// The parts of a function in which the frame pointer is its own: not the prologue, nor a return.
-fn with_frame(code: &Range<u64>, bytes: &[u8]) -> impl Iterator<Item = Range<u64>> {
+fn with_own_frame(arch: Arch, code: &Range<u64>, bytes: &[u8]) -> impl Iterator<Item = Range<u64>> {
     // popq %rbp; retq
     const EPILOGUE: &[u8] = &[0x5d, 0xc3];
-    let first = if bytes.starts_with(PROLOGUE) { PROLOGUE.len() } else { 0 };
-    let returns = bytes.windows(EPILOGUE.len()).enumerate().filter(|(_, window)| *window == EPILOGUE);
-    let mut borders = vec![code.start + first as u64];
-    for (at, _) in returns {
-        borders.extend([code.start + at as u64 + 1, code.start + at as u64 + 2]);
+    let at = |offset: usize| code.start + offset as u64;
+    let mut borders = vec![at(beginning(arch, bytes))];
+    match arch {
+        Arch::X86_64 => {
+            let returns = bytes.windows(EPILOGUE.len()).enumerate().filter(|(_, window)| *window == EPILOGUE);
+            borders.extend(returns.flat_map(|(place, _)| [at(place + 1), at(place + 2)]));
+        }
+        Arch::Aarch64 => {
+            let returns =
+                instructions(bytes).enumerate().filter(|&(place, word)| place > 0 && word == RETURN);
+            borders.extend(returns.flat_map(|(place, _)| [at(4 * (place - 1)), at(4 * (place + 1))]));
+        }
     }
     borders.push(code.end);
     let parts: Vec<Range<u64>> = borders.as_chunks().0.iter().map(|&[start, end]| start..end).collect();
@@ -162,7 +229,9 @@ mod tests {
     #[test]
     fn the_frame_pointer_is_not_the_functions_own_at_its_beginning_and_at_returns() {
         let parts = |bytes: &[u8]| {
-            with_frame(&(0x100..0x110), bytes).map(|part| (part.start, part.end)).collect::<Vec<_>>()
+            with_own_frame(Arch::X86_64, &(0x100..0x110), bytes)
+                .map(|part| (part.start, part.end))
+                .collect::<Vec<_>>()
         };
         assert_eq!(parts(&[0x90; 16]), [(0x100, 0x110)]);
         let mut code = [0x90; 16];
@@ -172,5 +241,24 @@ mod tests {
         code[14..].copy_from_slice(&[0x5d, 0xc3]);
         assert_eq!(parts(&code), [(0x104, 0x109), (0x10a, 0x10f)]);
         assert_eq!(parts(&[]), [(0x100, 0x110)]);
+    }
+
+    #[test]
+    fn on_aarch64_the_return_address_is_at_the_lower_end_of_the_frame_and_the_frame_pointer_below_it() {
+        const NOP: u32 = 0xd503_201f;
+        let code = [0xf81e_0ffe, 0xf81f_83fd, FRAME_RECORD, NOP, 0xf85f_83fd, 0xf842_07fe, RETURN, NOP];
+        let bytes: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        let parts = with_own_frame(Arch::Aarch64, &(0x100..0x120), &bytes);
+        let parts: Vec<(u64, u64)> = parts.map(|part| (part.start, part.end)).collect();
+        assert_eq!(parts, [(0x10c, 0x114), (0x11c, 0x120)]);
+        let frame = Rule { fp: fp::AT_CFA, fp_offset: -40, ra: ra::IN_RECORD, ..Rule::offset(31, 32) };
+        let described = Rule { cfa_add: -32, ..Rule::offset(31, 32) };
+        assert_eq!(with_frame_pointer(described, Arch::Aarch64), frame);
+        assert_eq!(moved(Arch::Aarch64, 32), Some(frame));
+        let called = Arch::Aarch64.called();
+        assert_eq!(with_frame_pointer(called, Arch::Aarch64), called);
+        assert_eq!(moved(Arch::Aarch64, 0), Some(called));
+        assert_eq!(moved(Arch::Aarch64, i32::MAX), None);
+        assert_eq!(moved(Arch::X86_64, i32::MAX), None);
     }
 }

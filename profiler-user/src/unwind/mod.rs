@@ -1,4 +1,4 @@
-//! Unwind tables from the call-frame information in ELF files of x86_64.
+//! Unwind tables from the call-frame information in ELF files.
 //!
 //! Compilers describe for every instruction how to get from a function's registers to its caller's (DWARF 5, section
 //! 6.4; Linux Standard Base Core 5.0, section 10.6). [`Table`] reads that from a file and turns it into rows of
@@ -9,6 +9,7 @@
 //! mapped (a file that is cut short would kill the agent with SIGBUS), every size is checked, and work and memory are
 //! bounded whatever a file says. What cannot be understood becomes a rule that says so.
 
+mod arch;
 mod bytes;
 mod cfi;
 mod cursor;
@@ -37,6 +38,7 @@ pub mod walk;
 
 use std::io;
 
+pub use arch::Arch;
 pub use memory::Words;
 pub use pclntab::names::{GoFunction, GoNames};
 pub use store::{FolderError, Store, StoreFigures};
@@ -50,7 +52,7 @@ pub enum Error {
     #[error("the file cannot be read ({0})")]
     Read(#[from] io::Error),
     /// It is something else.
-    #[error("the file is no 64-bit ELF file for x86_64")]
+    #[error("the file is no 64-bit ELF file for {}", std::env::consts::ARCH)]
     NotElf,
     /// There is nothing to unwind.
     #[error("the file has no executable segment")]

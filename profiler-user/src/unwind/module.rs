@@ -10,7 +10,6 @@ const TEXT_AT: u64 = 8 * (1 + 6 * 3 + 3);
 /// Bytes of relocations that are looked at; a program of 100 MB of code has some 20 MiB.
 const MOST_RELOCATION_BYTES: u64 = 64 << 20;
 const RELOCATION_BYTES: u64 = 24;
-const R_X86_64_RELATIVE: u64 = 8;
 
 /// The address of the first function, `runtime.text`; `written` is what the table of functions itself says, which since
 /// Go 1.26 is nothing.
@@ -50,10 +49,12 @@ fn relocated(file: &Arc<File>, elf: &Elf, pclntab: &Part) -> Result<Option<u64>>
     let mut text_at = None;
     for index in 0..size / RELOCATION_BYTES {
         let mut cursor = Cursor::new(bytes.read(index * RELOCATION_BYTES, RELOCATION_BYTES as usize)?, 0);
-        let (Some(place), Some(R_X86_64_RELATIVE), Some(value)) = (cursor.u64(), cursor.u64(), cursor.u64())
-        else {
+        let (Some(place), Some(kind), Some(value)) = (cursor.u64(), cursor.u64(), cursor.u64()) else {
             continue;
         };
+        if kind != elf.arch.relative_relocation() {
+            continue;
+        }
         if text_at == Some(place) {
             return Ok(Some(value));
         }

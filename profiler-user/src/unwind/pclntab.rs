@@ -9,10 +9,11 @@ pub(super) mod names;
 
 use std::{fs::File, ops::Range, sync::Arc};
 
-use profiler_common::unwind::{Architecture, Native, rule::Rule};
+use profiler_common::unwind::rule::Rule;
 
 use super::{
     Error, Result,
+    arch::Arch,
     bytes::Bytes,
     cursor::Cursor,
     elf::{Elf, Part},
@@ -30,7 +31,6 @@ const MOST_FETCHED_BYTES: u64 = 32 << 20;
 const MOST_CHANGES: u32 = 1 << 18;
 /// Bytes of two variable-length numbers.
 const CHANGE_BYTES: usize = 10;
-const SP: u8 = Native::SP;
 
 /// Flags of functions (internal/abi/symtab.go). That for functions which begin a stack is of no use: it is also set for
 /// the trampoline into signal handlers (`runtime.sigtramp`), above which lies the interrupted code.
@@ -97,6 +97,7 @@ impl Layout {
 /// The table of a file.
 #[derive(Debug)]
 pub(super) struct Pclntab {
+    arch: Arch,
     file: Arc<File>,
     layout: Layout,
     functions: u64,
@@ -126,7 +127,7 @@ impl Pclntab {
         };
         let mut bytes = Bytes::of_file(file, part.offset, part.size);
         bytes.allow(1 << 20);
-        let Some(header) = Header::read(bytes.read_up_to(0, HEADER_BYTES)?) else {
+        let Some(header) = Header::read(bytes.read_up_to(0, HEADER_BYTES)?, elf.arch) else {
             return Ok(None);
         };
         let Header { layout, functions, text, names, changes, list } = header;
@@ -145,7 +146,18 @@ impl Pclntab {
             return Err(Error::Damaged("table of functions"));
         }
         let (names, changes) = (from(names)?, from(changes)?);
-        Ok(Some(Self { file: Arc::clone(file), layout, functions, text, list, records, names, changes }))
+        let arch = elf.arch;
+        Ok(Some(Self {
+            arch,
+            file: Arc::clone(file),
+            layout,
+            functions,
+            text,
+            list,
+            records,
+            names,
+            changes,
+        }))
     }
 
     /// The rules in a window of addresses, gaps included.
@@ -235,9 +247,9 @@ impl Pclntab {
             special = go::special_rule(name.split(|&byte| byte == 0).next().unwrap_or_default());
         }
         let parts = match special {
-            Some(rule) => go::special_parts(&self.file, loaded, &code, rule),
+            Some(rule) => go::special_parts(self.arch, &self.file, loaded, &code, rule),
             // What the table says holds up to the frame, and without one up to the write.
-            None if flags & SP_WRITE != 0 => go::parts_with_frame(&self.file, loaded, &code),
+            None if flags & SP_WRITE != 0 => go::parts_with_frame(self.arch, &self.file, loaded, &code),
             None => Vec::new(),
         };
         for (start, end, rule) in parts {
@@ -268,10 +280,9 @@ impl Pclntab {
             at = at.saturating_add(bytes.len() as u64 - cursor.left().len() as u64);
             // The lowest bit is the sign.
             depth = depth.wrapping_add((change >> 1) as i32 ^ -((change & 1) as i32));
-            let offset = depth.checked_add(8).filter(|_| depth >= 0);
-            let rule = offset.map_or(Rule::GAP, |offset| go::with_frame_pointer(Rule::offset(SP, offset)));
-            steps.push(address, rule);
-            address = address.saturating_add(length);
+            let rule = if depth >= 0 { go::moved(self.arch, depth) } else { None };
+            steps.push(address, rule.unwrap_or(Rule::GAP));
+            address = address.saturating_add(length.saturating_mul(self.arch.instruction_bytes().into()));
         }
         steps.push(address.min(code.end), Rule::GAP);
         Ok(())
@@ -291,11 +302,10 @@ struct Header {
 }
 
 impl Header {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    fn read(bytes: &[u8], arch: Arch) -> Option<Self> {
         let mut cursor = Cursor::new(bytes, 0);
         let layout = Layout::of(cursor.u32()?)?;
-        // On x86_64 instructions are of any length.
-        if cursor.take(4)? != [0, 0, 1, 8] {
+        if cursor.take(4)? != [0, 0, arch.instruction_bytes(), 8] {
             return None;
         }
         let functions = cursor.u64()?;

@@ -1,16 +1,8 @@
 //! What call-frame information says at one instruction, and the rule for it.
 
-use profiler_common::unwind::{
-    Architecture, GENERAL, Native,
-    rule::{Rule, fp, kind, ra},
-};
+use profiler_common::unwind::rule::{Rule, fp, kind, ra};
 
-use super::expression::Place;
-
-/// Number of the frame pointer.
-pub(super) const FP: u64 = Native::FP as u64;
-/// Number of the stack pointer.
-pub(super) const SP: u64 = Native::SP as u64;
+use super::{arch::Arch, expression::Place};
 
 /// How the CFA is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,9 +38,9 @@ pub(super) enum Saved {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) cfa: Cfa,
-    /// Of rbp.
+    /// Of the frame pointer.
     pub(super) fp: Saved,
-    /// Of rsp.
+    /// Of the stack pointer.
     pub(super) sp: Saved,
     /// Of the return address.
     pub(super) ra: Saved,
@@ -56,20 +48,23 @@ pub(super) struct State {
 
 impl State {
     /// The rule that says the same. `signal`: the frame is one that the kernel made to run a signal handler.
-    pub(super) fn rule(&self, signal: bool) -> Rule {
+    pub(super) fn rule(&self, arch: Arch, signal: bool) -> Rule {
         if self.ra == Saved::Undefined {
             return Rule::END;
         }
         // So glibc describes its rt_sigreturn trampoline (sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c): the stack
         // pointer is at the `struct ucontext` that the kernel wrote, which has the caller's in its byte 160.
-        let in_context = Place::Deref { register: Native::SP, offset: 160, add: 0 };
-        if signal && self.cfa == Cfa::Place(in_context) {
+        let in_context = Place::Deref { register: arch.sp(), offset: 160, add: 0 };
+        if arch == Arch::X86_64 && signal && self.cfa == Cfa::Place(in_context) {
             return Rule::SIGNAL;
         }
-        self.ordinary().unwrap_or(Rule::UNSUPPORTED)
+        self.ordinary(arch).unwrap_or(Rule::UNSUPPORTED)
     }
 
-    fn ordinary(&self) -> Option<Rule> {
+    fn ordinary(&self, arch: Arch) -> Option<Rule> {
+        let number = |register: u64| {
+            u8::try_from(register).ok().filter(|&register| usize::from(register) < arch.general())
+        };
         let cfa = match (self.sp, self.ra) {
             (Saved::Unchanged, _) => self.cfa,
             // longjmp's last instructions: the caller's registers are in others, and nothing is read at the CFA. The
@@ -94,10 +89,19 @@ impl State {
             }
         };
         match self.ra {
+            Saved::AtCfa(offset) if arch.link().is_some() => match self.fp {
+                Saved::AtCfa(fp) if fp.checked_add(8) == Some(offset) && i32::try_from(fp).is_ok() => {
+                    rule.ra = ra::IN_RECORD;
+                }
+                // The other kinds have something else in that field.
+                _ if rule.kind == kind::OFFSET => rule.cfa_add = offset.try_into().ok()?,
+                _ => return None,
+            },
             Saved::AtCfa(-8) => rule.ra = ra::AT_CFA,
             // The same place, relative to the register.
             Saved::At(Place::Register { register, offset })
-                if rule.kind == kind::OFFSET
+                if arch.link().is_none()
+                    && rule.kind == kind::OFFSET
                     && register == rule.cfa_register
                     && offset.checked_add(8) == Some(rule.cfa_offset.into()) =>
             {
@@ -111,7 +115,8 @@ impl State {
         }
         // The return address can be had even where the frame pointer cannot.
         match self.fp {
-            Saved::Unchanged | Saved::Register(FP) => rule.fp = fp::UNCHANGED,
+            Saved::Unchanged => rule.fp = fp::UNCHANGED,
+            Saved::Register(register) if register == u64::from(arch.fp()) => rule.fp = fp::UNCHANGED,
             Saved::AtCfa(_) if cfa != self.cfa => rule.fp = fp::UNDEFINED,
             Saved::AtCfa(offset) => match offset.try_into() {
                 Ok(offset) => {
@@ -134,11 +139,6 @@ impl State {
     }
 }
 
-/// The number of a general register.
-fn number(register: u64) -> Option<u8> {
-    u8::try_from(register).ok().filter(|&register| usize::from(register) < GENERAL)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,15 +151,15 @@ mod tests {
     };
 
     fn with_fp(fp: Saved) -> Rule {
-        State { fp, ..CALLED }.rule(false)
+        State { fp, ..CALLED }.rule(Arch::X86_64, false)
     }
 
     fn with_ra(ra: Saved) -> Rule {
-        State { ra, ..CALLED }.rule(false)
+        State { ra, ..CALLED }.rule(Arch::X86_64, false)
     }
 
     fn with_cfa(cfa: Cfa) -> Rule {
-        State { cfa, ..CALLED }.rule(false)
+        State { cfa, ..CALLED }.rule(Arch::X86_64, false)
     }
 
     #[test]
@@ -204,22 +204,28 @@ mod tests {
     fn stack_pointers() {
         let jumping = State { sp: Saved::Register(8), ra: Saved::Register(1), ..CALLED };
         let rule = Rule { ra: ra::REGISTER, ra_register: 1, ..Rule::offset(8, 0) };
-        assert_eq!(jumping.rule(false), rule);
-        assert_eq!(State { fp: Saved::AtCfa(8), ..jumping }.rule(false), Rule { fp: fp::UNDEFINED, ..rule });
-        assert_eq!(State { ra: Saved::AtCfa(-8), ..jumping }.rule(false), Rule::UNSUPPORTED);
-        assert_eq!(State { sp: Saved::AtCfa(-8), ..jumping }.rule(false), Rule::UNSUPPORTED);
-        assert_eq!(State { sp: Saved::Unknown, ..CALLED }.rule(false), Rule::UNSUPPORTED);
+        assert_eq!(jumping.rule(Arch::X86_64, false), rule);
+        assert_eq!(
+            State { fp: Saved::AtCfa(8), ..jumping }.rule(Arch::X86_64, false),
+            Rule { fp: fp::UNDEFINED, ..rule }
+        );
+        assert_eq!(State { ra: Saved::AtCfa(-8), ..jumping }.rule(Arch::X86_64, false), Rule::UNSUPPORTED);
+        assert_eq!(State { sp: Saved::AtCfa(-8), ..jumping }.rule(Arch::X86_64, false), Rule::UNSUPPORTED);
+        assert_eq!(State { sp: Saved::Unknown, ..CALLED }.rule(Arch::X86_64, false), Rule::UNSUPPORTED);
     }
 
     #[test]
     fn canonical_frame_addresses() {
         assert_eq!(with_cfa(Cfa::Offset { register: 15, offset: -8 }), Rule::offset(15, -8));
         assert_eq!(with_cfa(Cfa::Place(Place::Register { register: 3, offset: 16 })), Rule::offset(3, 16));
-        let deref = Place::Deref { register: Native::SP, offset: 160, add: 0 };
+        let deref = Place::Deref { register: 7, offset: 160, add: 0 };
         let rule = Rule { cfa_register: 7, cfa_offset: 160, ..Rule::special(kind::DEREF) };
         assert_eq!(with_cfa(Cfa::Place(deref)), rule);
-        assert_eq!(State { cfa: Cfa::Place(deref), ..State::default() }.rule(true), Rule::SIGNAL);
-        assert_eq!(State { ..CALLED }.rule(true), Rule::offset(7, 8));
+        assert_eq!(
+            State { cfa: Cfa::Place(deref), ..State::default() }.rule(Arch::X86_64, true),
+            Rule::SIGNAL
+        );
+        assert_eq!(State { ..CALLED }.rule(Arch::X86_64, true), Rule::offset(7, 8));
         let plt = with_cfa(Cfa::Place(Place::Plt { second_half: 11 }));
         assert_eq!(plt, Rule { cfa_add: 11, ..Rule::special(kind::PLT) });
         for other in [

@@ -11,6 +11,7 @@ use profiler_common::unwind::rule::{PAGE_BYTES, PAGE_SHIFT, Rule};
 
 use super::{
     Error, Result,
+    arch::Arch,
     bytes::Bytes,
     cfi::Dialect,
     cursor::Cursor,
@@ -33,6 +34,7 @@ const MOST_DECOMPRESSED: u64 = 64 << 20;
 /// file. Only where the linker wrote no search table does the first page take a reading of the whole section.
 #[derive(Debug)]
 pub struct Table {
+    arch: Arch,
     /// Executable addresses in rising order, at least one range.
     code: Vec<Range<u64>>,
     /// Call-frame information, the best first.
@@ -57,10 +59,19 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read, is no ELF file of x86_64, has no executable segments or claims to have more
+    /// Where the file cannot be read, is no ELF file for this architecture, has no executable segments or claims to have more
     /// than 4 GiB of code. A file without call-frame information is none: its rows are all gaps.
     pub fn open(file: &File) -> Result<Self> {
         Self::open_with_debug(file, None)
+    }
+
+    /// The rules in a file for any architecture that is known, such as that of a stack which was recorded elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_foreign(file: &File) -> Result<Self> {
+        Self::read(file, None, None)
     }
 
     /// The rules in a file, and for code that it does not describe those in its separate debug file.
@@ -69,8 +80,15 @@ impl Table {
     ///
     /// As for [`open`](Self::open). A debug file that cannot be used is left out.
     pub fn open_with_debug(file: &File, debug: Option<&File>) -> Result<Self> {
+        Self::read(file, debug, Some(Arch::NATIVE))
+    }
+
+    fn read(file: &File, debug: Option<&File>, wanted: Option<Arch>) -> Result<Self> {
         let file = Arc::new(file.try_clone()?);
         let elf = Elf::read(&file)?;
+        if wanted.is_some_and(|wanted| wanted != elf.arch) {
+            return Err(Error::NotElf);
+        }
         let (Some(first), Some(last)) = (elf.code.first(), elf.code.last()) else {
             return Err(Error::NoCode);
         };
@@ -93,8 +111,8 @@ impl Table {
             frames.extend(debug.map(of_debug_file).transpose().unwrap_or_else(ignored).into_iter().flatten());
         }
         let otherwise = if elf.go { Rule::FRAME_POINTER } else { Rule::GAP };
-        let Elf { code, loaded, entry, .. } = elf;
-        Ok(Self { code, frames, go_from, otherwise, special, pclntab, file, loaded, entry })
+        let Elf { arch, code, loaded, entry, .. } = elf;
+        Ok(Self { arch, code, frames, go_from, otherwise, special, pclntab, file, loaded, entry })
     }
 
     /// Numbers of the first and the last page of code: the file's own addresses over
@@ -123,7 +141,12 @@ impl Table {
                 let window = code.start.max(start)..code.end.min(end);
                 if !window.is_empty() {
                     let known = self.rules(&window)?;
-                    let code = gaps::Code { file: &self.file, loaded: &self.loaded, entry: self.entry };
+                    let code = gaps::Code {
+                        arch: self.arch,
+                        file: &self.file,
+                        loaded: &self.loaded,
+                        entry: self.entry,
+                    };
                     rows.append(&gaps::fill(&known, &window, &code));
                     rows.push(window.end, Rule::GAP);
                 }
@@ -143,7 +166,7 @@ impl Table {
                 let more = frames.rules(window);
                 let mut more = if index == 0 { more? } else { more.unwrap_or_else(ignored) };
                 if index >= self.go_from {
-                    more = more.map(go::with_frame_pointer);
+                    more = more.map(|rule| go::with_frame_pointer(rule, self.arch));
                 }
                 steps = steps.with_gaps_from(&more);
             }
@@ -171,15 +194,15 @@ fn eh_frame(file: &Arc<File>, elf: &Elf) -> Result<Option<Frames>> {
             let part = section.iter().chain(&elf.loaded).find_map(|part| part.from(header.eh_frame));
             if let Some(part) = part {
                 let bytes = Bytes::of_file(file, part.offset, part.size);
-                return Ok(Some(Frames::new(bytes, part.address, Dialect::EhFrame, header.table)));
+                return Ok(Some(Frames::new(elf.arch, bytes, part.address, Dialect::EhFrame, header.table)));
             }
         }
     }
-    Ok(elf.eh_frame.and_then(|section| section_frames(file, &section, Dialect::EhFrame)))
+    Ok(elf.eh_frame.and_then(|section| section_frames(file, elf.arch, &section, Dialect::EhFrame)))
 }
 
 fn debug_frame(file: &Arc<File>, elf: &Elf) -> Option<Frames> {
-    section_frames(file, &elf.debug_frame?, Dialect::DebugFrame)
+    section_frames(file, elf.arch, &elf.debug_frame?, Dialect::DebugFrame)
 }
 
 /// Whether a debug file has rules that the file proper may lack.
@@ -192,18 +215,19 @@ pub(super) fn has_debug_frame(file: &File) -> bool {
 fn of_debug_file(file: &File) -> Result<Vec<Frames>> {
     let file = Arc::new(file.try_clone()?);
     let elf = Elf::read(&file)?;
-    let eh_frame = elf.eh_frame.and_then(|section| section_frames(&file, &section, Dialect::EhFrame));
+    let eh_frame =
+        elf.eh_frame.and_then(|section| section_frames(&file, elf.arch, &section, Dialect::EhFrame));
     Ok(eh_frame.into_iter().chain(debug_frame(&file, &elf)).collect())
 }
 
 /// A section without a search table; `None` where it cannot be used.
-fn section_frames(file: &Arc<File>, section: &Section, dialect: Dialect) -> Option<Frames> {
+fn section_frames(file: &Arc<File>, arch: Arch, section: &Section, dialect: Dialect) -> Option<Frames> {
     let bytes = if section.compressed {
         Bytes::in_memory(decompress(file, section).unwrap_or_else(ignored)?)
     } else {
         Bytes::of_file(file, section.part.offset, section.part.size)
     };
-    Some(Frames::new(bytes, section.part.address, dialect, None))
+    Some(Frames::new(arch, bytes, section.part.address, dialect, None))
 }
 
 /// The content of a compressed section (System V ABI, chapter 4, "Section Compression"); `None` where it is empty.
@@ -226,7 +250,8 @@ fn decompress(file: &Arc<File>, section: &Section) -> Result<Option<Vec<u8>>> {
 }
 
 fn special(file: &Arc<File>, elf: &Elf) -> Steps {
-    let special = elf.symbols.map(|(symbols, names)| go::special(file, &elf.loaded, symbols, names));
+    let special =
+        elf.symbols.map(|(symbols, names)| go::special(elf.arch, file, &elf.loaded, symbols, names));
     special.transpose().unwrap_or_else(ignored).unwrap_or_default()
 }
 

@@ -7,8 +7,7 @@ use profiler_common::{
     outcome::Outcome,
     stack::MAX_USER_FRAMES,
     unwind::{
-        Architecture, CONTEXT, Context, General, Memory, Native, RegisterFile, Registers, Step,
-        frame_pointer_step, rule::Rule, step,
+        Architecture, Memory, Native, RegisterFile, Registers, Step, frame_pointer_step, rule::Rule, step,
     },
 };
 
@@ -27,11 +26,11 @@ pub enum Lookup {
 
 /// Where a walk begins.
 #[derive(Clone, Copy, Debug)]
-pub struct Start {
+pub struct Start<A: Architecture = Native> {
     /// Program counter of the first frame.
     pub pc: u64,
     /// Its general registers by DWARF number.
-    pub registers: General,
+    pub registers: A::General,
     /// Whether `pc` is a return address.
     pub is_return: bool,
 }
@@ -108,29 +107,30 @@ impl<M: Memory> Memory for Watched<'_, M> {
 }
 
 /// The general registers of the last interrupted frame; `known` in that frame itself.
-struct Interrupted {
-    registers: General,
+struct Interrupted<A: Architecture> {
+    registers: A::General,
     known: bool,
 }
 
-impl RegisterFile for Interrupted {
+impl<A: Architecture> RegisterFile for Interrupted<A> {
     fn get(&self, register: u8) -> Option<u64> {
-        let value = self.registers.get(usize::from(register)).copied();
-        if self.known || Native::is_scratch(register) { value } else { None }
+        let value = self.registers.as_ref().get(usize::from(register)).copied();
+        if self.known || A::is_scratch(register) { value } else { None }
     }
 }
 
-const FP: usize = Native::FP as usize;
-const SP: usize = Native::SP as usize;
-
 /// Walks a stack. Gives its addresses, leaf first, as the kernel side writes them, and how the walk ended.
-pub fn walk(
-    start: Start,
+///
+/// The architecture is that of the agent, or that of a stack which was recorded elsewhere.
+pub fn walk<A: Architecture>(
+    start: Start<A>,
     memory: &impl Memory,
     mut lookup: impl FnMut(u64) -> Lookup,
 ) -> (Vec<u64>, Outcome) {
-    let mut registers = Registers { pc: start.pc, sp: start.registers[SP], fp: start.registers[FP] };
-    let mut file = Interrupted { registers: start.registers, known: true };
+    let mut file = Interrupted::<A> { registers: start.registers, known: true };
+    // Every architecture has both among its general registers.
+    let first = |number: u8| file.get(number).unwrap_or_default();
+    let mut registers = Registers { pc: start.pc, sp: first(A::SP), fp: first(A::FP) };
     let mut is_return = start.is_return;
     let mut addresses = vec![start.pc];
     let mut astray = None;
@@ -140,17 +140,17 @@ pub fn walk(
         }
         let pc = registers.pc.wrapping_sub(u64::from(is_return));
         let taken = match lookup(pc) {
-            Lookup::Rule(rule) => step::<Native>(&rule, registers, &file, memory),
-            Lookup::FramePointer => frame_pointer_step::<Native>(registers, memory),
+            Lookup::Rule(rule) => step::<A>(&rule, registers, &file, memory),
+            Lookup::FramePointer => frame_pointer_step::<A>(registers, memory),
             Lookup::NoTable => {
                 astray.get_or_insert(Outcome::NoTable);
-                frame_pointer_step::<Native>(registers, memory)
+                frame_pointer_step::<A>(registers, memory)
             }
-            Lookup::Unmapped if Native::is_signal_return(registers.pc, memory) => Step::Interrupted,
+            Lookup::Unmapped if A::is_signal_return(registers.pc, memory) => Step::Interrupted,
             Lookup::Unmapped => break Outcome::UnmappedPc,
         };
         let taken = match taken {
-            Step::NoRow if Native::is_signal_return(registers.pc, memory) => Step::Interrupted,
+            Step::NoRow if A::is_signal_return(registers.pc, memory) => Step::Interrupted,
             taken => taken,
         };
         match taken {
@@ -161,14 +161,14 @@ pub fn walk(
                 addresses.push(caller.pc);
             }
             Step::Interrupted => {
-                let Some(context) = read_context(registers.sp, memory) else {
+                let Some(context) = read_context::<A>(registers.sp, memory) else {
                     break Outcome::UnreadableMemory;
                 };
                 // Neither address is behind a call: see `frame` in the kernel side.
                 if let Some(last) = addresses.last_mut() {
                     *last = last.wrapping_add(1);
                 }
-                registers = Native::interrupted(&context, &mut file.registers);
+                registers = A::interrupted(&context, &mut file.registers);
                 file.known = true;
                 is_return = false;
                 addresses.push(registers.pc.wrapping_add(1));
@@ -183,19 +183,20 @@ pub fn walk(
     (addresses, astray.unwrap_or(end))
 }
 
-fn read_context(sp: u64, memory: &impl Memory) -> Option<Context> {
-    let mut context = [0; CONTEXT];
-    let mut address = sp.wrapping_add(Native::SIGNAL_CONTEXT);
-    for word in &mut context {
-        *word = memory.read_word(address)?;
-        address = address.wrapping_add(8);
-    }
-    Some(context)
+fn read_context<A: Architecture>(sp: u64, memory: &impl Memory) -> Option<A::Context> {
+    let start = sp.wrapping_add(A::SIGNAL_CONTEXT);
+    let words: Option<Vec<u64>> = (0..size_of::<A::Context>() as u64 / 8)
+        .map(|index| memory.read_word(start.wrapping_add(8 * index)))
+        .collect();
+    A::Context::try_from(&words?).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::unwind::rule::{fp, kind};
+    use profiler_common::unwind::{
+        CONTEXT, X86_64,
+        rule::{fp, kind},
+    };
 
     use super::*;
 
@@ -203,7 +204,9 @@ mod tests {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
-    fn start(pc: u64, is_return: bool) -> Start {
+    const SP: usize = X86_64::SP as usize;
+
+    fn start(pc: u64, is_return: bool) -> Start<X86_64> {
         let mut registers = [0; 16];
         registers[SP] = 0x1000;
         registers[0] = 0x1010;

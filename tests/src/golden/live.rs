@@ -1,4 +1,4 @@
-//! The code and the memory of a process that runs, with a note of what a walk asked for.
+//! The code of a process that runs, with a note of what a walk asked for.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -6,14 +6,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use profiler_common::layout::ProcessKey;
-use profiler_common::unwind::Memory;
 use profiler_common::unwind::rule::{PAGE_BYTES, PAGE_SHIFT, Rule};
 use profiler_user::process::{Area, Mapping, Object, Process, Segment, Table as Processes, start_ns};
 use profiler_user::unwind::Table;
 use profiler_user::unwind::walk::Lookup;
 
+use super::programs::Named;
+use super::record::Subject;
 use super::stopped::Stopped;
-use super::{Hex, Mapped, range_text, rule};
+use super::{Hex, Machine, Mapped, range_text, rule};
 use crate::elf::{self, Functions};
 
 /// Rows of the pages that were needed, by object and page.
@@ -55,7 +56,8 @@ impl LiveCode {
     pub fn asked(&self) -> Vec<Mapped> {
         let mapped = |(&index, rules): (&usize, &Rules)| {
             let mapping = &self.process.mappings[index];
-            let text = |(range, rule): &(Range<u64>, Rule)| (range_text(range), rule::text(rule));
+            let text =
+                |(range, rule): &(Range<u64>, Rule)| (range_text(range), rule::text(rule, Machine::X86_64));
             Mapped {
                 object: object_name(mapping),
                 start: Hex(mapping.start),
@@ -156,33 +158,28 @@ fn functions_of(path: &str) -> Functions {
     if debug.exists() { Functions::with_debug(path, &debug) } else { Functions::of(path) }
 }
 
-/// The memory of a stopped thread.
-pub struct LiveMemory<'a> {
-    thread: &'a Stopped,
-    /// The words that were read, in the order of reading.
-    read: RefCell<Vec<(u64, u64)>>,
+/// A stopped thread and the code of its process.
+pub struct LiveThread<'a> {
+    /// The thread.
+    pub thread: &'a Stopped,
+    /// The code.
+    pub code: &'a LiveCode,
 }
 
-impl<'a> LiveMemory<'a> {
-    /// Of this thread.
-    pub fn of(thread: &'a Stopped) -> LiveMemory<'a> {
-        LiveMemory { thread, read: RefCell::default() }
+impl Subject for LiveThread<'_> {
+    fn word(&self, address: u64) -> Option<u64> {
+        self.thread.word(address)
     }
 
-    /// The addresses and words that were read, in the order of reading.
-    pub fn read(&self) -> Vec<(u64, u64)> {
-        self.read.borrow().clone()
-    }
-}
-
-impl Memory for LiveMemory<'_> {
-    fn read_word(&self, address: u64) -> Option<u64> {
-        let word = self.thread.word(address)?;
-        self.read.borrow_mut().push((address, word));
-        Some(word)
+    fn lookup(&self, pc: u64) -> Lookup {
+        self.code.lookup(pc)
     }
 
-    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
-        Some([self.read_word(address)?, self.read_word(address + 8)?])
+    fn name(&self, pc: u64) -> Named {
+        self.code.name(pc)
+    }
+
+    fn asked(&self) -> Vec<Mapped> {
+        self.code.asked()
     }
 }

@@ -3,6 +3,8 @@
 //! A [`Snapshot`] is a file in `tests/golden`. [`Replay`] walks it on any host, without the programs; [`record`] makes
 //! one. `docs/testing.md` tells what is in it.
 
+pub mod aarch64;
+pub mod emulated;
 pub mod live;
 pub mod programs;
 pub mod record;
@@ -15,15 +17,104 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use profiler_common::outcome::Outcome;
+use profiler_common::unwind::{Aarch64, Architecture, Memory, X86_64};
+use profiler_user::unwind::walk::{Lookup, Start, walk};
 use serde::{Deserialize, Serialize};
 
 pub use replay::Replay;
 
-/// The general registers by their DWARF numbers (System V ABI AMD64, figure 3.36).
-pub const REGISTERS: [&str; 16] = [
-    "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-    "r15",
-];
+/// An architecture that stacks are recorded of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit Arm.
+    Aarch64,
+}
+
+impl Machine {
+    /// By its name, as in `uname -m`.
+    pub fn named(name: &str) -> Option<Machine> {
+        [Machine::X86_64, Machine::Aarch64].into_iter().find(|machine| machine.name() == name)
+    }
+
+    /// As in `uname -m`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Machine::X86_64 => "x86_64",
+            Machine::Aarch64 => "aarch64",
+        }
+    }
+
+    /// The general registers by their DWARF numbers (System V ABI AMD64, figure 3.36; DWARF for the Arm 64-bit Architecture,
+    /// section 4.1).
+    pub fn registers(self) -> &'static [&'static str] {
+        match self {
+            Machine::X86_64 => &[
+                "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+                "r13", "r14", "r15",
+            ],
+            Machine::Aarch64 => &[
+                "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+                "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+                "x27", "x28", "x29", "x30", "sp",
+            ],
+        }
+    }
+
+    /// Number of the stack pointer.
+    pub fn sp(self) -> usize {
+        match self {
+            Machine::X86_64 => X86_64::SP.into(),
+            Machine::Aarch64 => Aarch64::SP.into(),
+        }
+    }
+
+    /// Words of a signal's frame that hold the registers of what was interrupted.
+    pub fn context_words(self) -> usize {
+        match self {
+            Machine::X86_64 => size_of::<<X86_64 as Architecture>::Context>() / 8,
+            Machine::Aarch64 => size_of::<<Aarch64 as Architecture>::Context>() / 8,
+        }
+    }
+
+    /// Whether calls leave the return address in a register, so that each rule says where it was saved.
+    fn has_link(self) -> bool {
+        self == Machine::Aarch64
+    }
+}
+
+/// Where a walk sets out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// What the code is for.
+    pub machine: Machine,
+    /// The program counter.
+    pub pc: u64,
+    /// In the order of [`Machine::registers`].
+    pub registers: Vec<u64>,
+    /// Whether the program counter is a return address.
+    pub is_return: bool,
+}
+
+impl Beginning {
+    /// Walks the stack by the step that the agent takes on that architecture.
+    pub fn walk(&self, memory: &impl Memory, lookup: impl FnMut(u64) -> Lookup) -> (Vec<u64>, Outcome) {
+        match self.machine {
+            Machine::X86_64 => walk(self.start::<X86_64>(), memory, lookup),
+            Machine::Aarch64 => walk(self.start::<Aarch64>(), memory, lookup),
+        }
+    }
+
+    fn start<A: Architecture>(&self) -> Start<A> {
+        let registers = A::General::try_from(&self.registers);
+        let Ok(registers) = registers else {
+            panic!("{} has other registers", self.machine.name());
+        };
+        Start { pc: self.pc, registers, is_return: self.is_return }
+    }
+}
 
 /// A number that is written in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,7 +151,7 @@ pub struct Snapshot {
     pub in_system_call: bool,
     /// The program counter.
     pub pc: Hex,
-    /// By the names of [`REGISTERS`].
+    /// By the names of [`Machine::registers`].
     pub registers: BTreeMap<String, Hex>,
     /// The memory that the walk needs, and what lies between.
     pub memory: Vec<Zone>,

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use profiler_user::unwind::walk::Start;
-
+use super::Beginning;
 use crate::{Bare, Program};
 
 /// A frame's object and function, both by name; the latter is empty where it is not known.
@@ -20,7 +19,7 @@ pub struct Recipe {
     /// Its arguments.
     pub args: &'static [&'static str],
     /// Whether a thread was stopped where it is to be recorded.
-    pub is_here: fn(&Start, &[Named]) -> bool,
+    pub is_here: fn(&Beginning, &[Named]) -> bool,
     /// Functions that the stack then has, in this order, up to the last of its frames; `|` parts the names of one.
     pub functions: fn() -> Vec<String>,
 }
@@ -28,13 +27,18 @@ pub struct Recipe {
 impl Recipe {
     /// Checks a stack that was recorded: a golden stack that is wrong would keep the unwinder wrong.
     pub fn check(&self, frames: &[Named]) {
-        let mut rest = frames.iter().map(|(_, function)| function);
-        for expected in (self.functions)() {
-            let found = rest.any(|function| expected.split('|').any(|name| is_named(function, name)));
-            assert!(found, "{}: no {expected} in its place: {frames:#?}", self.name);
-        }
-        assert!(rest.next().is_none(), "{}: the stack ends elsewhere: {frames:#?}", self.name);
+        check(self.name, &(self.functions)(), frames);
     }
+}
+
+/// Checks that a stack has these functions in this order, up to the last of its frames.
+pub(super) fn check(recipe: &str, functions: &[String], frames: &[Named]) {
+    let mut rest = frames.iter().map(|(_, function)| function);
+    for expected in functions {
+        let found = rest.any(|function| expected.split('|').any(|name| is_named(function, name)));
+        assert!(found, "{recipe}: no {expected} in its place: {frames:#?}");
+    }
+    assert!(rest.next().is_none(), "{recipe}: the stack ends elsewhere: {frames:#?}");
 }
 
 /// All of them.
@@ -202,7 +206,7 @@ fn leaf(frames: &[Named], function: &str) -> bool {
     frames[0].1 == function
 }
 
-fn names(names: &[&str]) -> Vec<String> {
+pub(super) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 

@@ -1,16 +1,18 @@
 //! Taking a snapshot of a program that runs.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
 use profiler_common::outcome::Outcome;
-use profiler_user::unwind::walk::walk;
+use profiler_common::unwind::Memory;
+use profiler_user::unwind::walk::Lookup;
 
-use super::live::{LiveCode, LiveMemory};
+use super::live::{LiveCode, LiveThread};
 use super::programs::{Named, Recipe};
 use super::stopped::Stopped;
-use super::{Fault, Hex, REGISTERS, Replay, Snapshot, Zone, range_text};
+use super::{Beginning, Fault, Hex, Mapped, Replay, Snapshot, Zone, range_text};
 use crate::Target;
 
 /// How often the program's threads are stopped before the recorder gives up.
@@ -53,44 +55,105 @@ fn attempt(recipe: &Recipe, tid: u32, code: &LiveCode) -> Option<Snapshot> {
     let thread = Stopped::stop(tid).ok()?;
     let start = thread.registers().unwrap_or_else(|e| panic!("registers of thread {tid}: {e}"));
     code.begin();
-    let memory = LiveMemory::of(&thread);
-    let (frames, outcome) = walk(start, &memory, |pc| code.lookup(pc));
-    let name = |(index, &address): (usize, &u64)| {
-        code.name(address.wrapping_sub(u64::from(index > 0 || start.is_return)))
-    };
-    let names: Vec<Named> = frames.iter().enumerate().map(name).collect();
-    if !(recipe.is_here)(&start, &names) {
+    let subject = LiveThread { thread: &thread, code };
+    let walked = Walked::of(&start, &subject);
+    if !(recipe.is_here)(&start, &walked.names) {
         return None;
     }
-    assert_eq!(outcome, Outcome::Complete, "{}: {names:#?}", recipe.name);
-    recipe.check(&names);
-    let read = memory.read();
-    let registers = REGISTERS.iter().zip(start.registers);
-    let mut snapshot = Snapshot {
-        description: recipe.description.to_owned(),
-        architecture: std::env::consts::ARCH.to_owned(),
-        in_system_call: start.is_return,
-        pc: Hex(start.pc),
-        registers: registers.map(|(name, value)| ((*name).to_owned(), Hex(value))).collect(),
-        memory: zones(&thread, &read, start.registers[7]),
-        mappings: code.asked(),
-        frames: Vec::new(),
-        outcome: outcome.name().to_owned(),
-        faults: Vec::new(),
-    };
-    let replay = Replay::of(&snapshot);
-    let replayed = replay.run(&[]);
-    assert_eq!((replayed.frames, replayed.outcome), (frames.clone(), outcome), "{}: the replay", recipe.name);
-    let line = |(place, (_, function)): (String, &Named)| format!("{place} {function}").trim_end().to_owned();
-    snapshot.frames = replay.places(&frames).into_iter().zip(&names).map(line).collect();
-    snapshot.faults = faults(&replay, start.registers[7]);
+    let snapshot = walked.snapshot(recipe.description, &start, &subject);
+    recipe.check(&walked.names);
     Some(snapshot)
 }
 
+/// A thread that stands still, and the code that it may be in.
+pub trait Subject {
+    /// The word at an address, where it can be read.
+    fn word(&self, address: u64) -> Option<u64>;
+    /// How the code at an address is unwound.
+    fn lookup(&self, pc: u64) -> Lookup;
+    /// Names of the object and of the function at an address; of the function an empty one where it is not known.
+    fn name(&self, pc: u64) -> Named;
+    /// The mappings that were asked for, with their rules.
+    fn asked(&self) -> Vec<Mapped>;
+}
+
+/// Takes the snapshot of a thread that is where it is to be recorded, and gives the names of its frames with it.
+pub fn take(description: &str, start: &Beginning, subject: &impl Subject) -> (Snapshot, Vec<Named>) {
+    let walked = Walked::of(start, subject);
+    (walked.snapshot(description, start, subject), walked.names)
+}
+
+/// What a walk gave, and what it read.
+struct Walked {
+    frames: Vec<u64>,
+    names: Vec<Named>,
+    outcome: Outcome,
+    /// Addresses.
+    read: Vec<u64>,
+}
+
+/// Memory that notes what is read.
+struct Noted<'a, S> {
+    subject: &'a S,
+    read: RefCell<Vec<u64>>,
+}
+
+impl<S: Subject> Memory for Noted<'_, S> {
+    fn read_word(&self, address: u64) -> Option<u64> {
+        let word = self.subject.word(address)?;
+        self.read.borrow_mut().push(address);
+        Some(word)
+    }
+
+    fn read_pair(&self, address: u64) -> Option<[u64; 2]> {
+        Some([self.read_word(address)?, self.read_word(address + 8)?])
+    }
+}
+
+impl Walked {
+    fn of(start: &Beginning, subject: &impl Subject) -> Walked {
+        let memory = Noted { subject, read: RefCell::default() };
+        let (frames, outcome) = start.walk(&memory, |pc| subject.lookup(pc));
+        let name = |(index, &address): (usize, &u64)| {
+            subject.name(address.wrapping_sub(u64::from(index > 0 || start.is_return)))
+        };
+        let names = frames.iter().enumerate().map(name).collect();
+        Walked { frames, names, outcome, read: memory.read.into_inner() }
+    }
+
+    fn snapshot(&self, description: &str, start: &Beginning, subject: &impl Subject) -> Snapshot {
+        let Walked { frames, names, outcome, read } = self;
+        assert_eq!(*outcome, Outcome::Complete, "{description}: {names:#?}");
+        let machine = start.machine;
+        let registers = machine.registers().iter().zip(&start.registers);
+        let sp = start.registers[machine.sp()];
+        let mut snapshot = Snapshot {
+            description: description.to_owned(),
+            architecture: machine.name().to_owned(),
+            in_system_call: start.is_return,
+            pc: Hex(start.pc),
+            registers: registers.map(|(name, value)| ((*name).to_owned(), Hex(*value))).collect(),
+            memory: zones(subject, read, sp),
+            mappings: subject.asked(),
+            frames: Vec::new(),
+            outcome: outcome.name().to_owned(),
+            faults: Vec::new(),
+        };
+        let replay = Replay::of(&snapshot);
+        let replayed = replay.run(&[]);
+        assert_eq!((&replayed.frames, replayed.outcome), (frames, *outcome), "{description}: the replay");
+        let line =
+            |(place, (_, function)): (String, &Named)| format!("{place} {function}").trim_end().to_owned();
+        snapshot.frames = replay.places(frames).into_iter().zip(names).map(line).collect();
+        snapshot.faults = faults(&replay, sp);
+        snapshot
+    }
+}
+
 /// The memory from the stack pointer up to the last word that was read; in pieces where the walk changed stacks.
-fn zones(thread: &Stopped, read: &[(u64, u64)], sp: u64) -> Vec<Zone> {
+fn zones(subject: &impl Subject, read: &[u64], sp: u64) -> Vec<Zone> {
     let mut needed = BTreeSet::from([sp & !7]);
-    for (address, _) in read {
+    for address in read {
         // Of an address that is no multiple of 8, as code has, both words that it lies in.
         needed.extend([address & !7, (address + 7) & !7]);
     }
@@ -101,12 +164,12 @@ fn zones(thread: &Stopped, read: &[(u64, u64)], sp: u64) -> Vec<Zone> {
             _ => ranges.push((address, address + 8)),
         }
     }
-    ranges.into_iter().map(|(start, end)| zone(thread, &needed, start, end)).collect()
+    ranges.into_iter().map(|(start, end)| zone(subject, &needed, start, end)).collect()
 }
 
-fn zone(thread: &Stopped, needed: &BTreeSet<u64>, start: u64, end: u64) -> Zone {
+fn zone(subject: &impl Subject, needed: &BTreeSet<u64>, start: u64, end: u64) -> Zone {
     let word = |address| {
-        let word = thread.word(address).unwrap_or_default();
+        let word = subject.word(address).unwrap_or_default();
         // Paths and the like are the machine's own.
         if !needed.contains(&address) && is_text(word) { 0 } else { word }
     };
@@ -125,7 +188,7 @@ fn zone(thread: &Stopped, needed: &BTreeSet<u64>, start: u64, end: u64) -> Zone 
 /// Whether a word may be a piece of text: at least four characters, and nothing behind them.
 fn is_text(word: u64) -> bool {
     // Without randomisation, addresses of position-independent programs look like it ("UUUU").
-    let is_code = word >> 32 == 0x5555;
+    let is_code = matches!(word >> 32, 0x5555 | 0x55);
     let bytes = word.to_le_bytes();
     let characters = bytes.iter().take_while(|&&byte| matches!(byte, b' '..=b'~' | b'\n')).count();
     !is_code && characters >= 4 && bytes[characters..].iter().all(|&byte| byte == 0)
@@ -144,7 +207,7 @@ fn faults(replay: &Replay, sp: u64) -> Vec<Fault> {
     }
     // Nothing else reads so many words in a row.
     let rises = |words: &[u64]| words.windows(2).all(|pair| pair[1] == pair[0] + 8);
-    if let Some(context) = asked.windows(17).find(|words| rises(words)) {
+    if let Some(context) = asked.windows(replay.start.machine.context_words()).find(|words| rises(words)) {
         candidates.push(("the registers that a signal saved", word(context[0])));
     }
     let mut faults: Vec<Fault> = Vec::new();

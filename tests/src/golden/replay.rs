@@ -6,15 +6,15 @@ use std::ops::Range;
 use profiler_common::outcome::Outcome;
 use profiler_common::unwind::Memory;
 use profiler_common::unwind::rule::Rule;
-use profiler_user::unwind::walk::{Lookup, Start, walk};
+use profiler_user::unwind::walk::Lookup;
 
-use super::{Mapped, REGISTERS, Snapshot, Zone, parse_hex, parse_range, rule};
+use super::{Beginning, Machine, Mapped, Snapshot, Zone, parse_hex, parse_range, rule};
 
 /// A snapshot in the form that a walk needs.
 #[derive(Debug, Clone)]
 pub struct Replay {
     /// Where the walk sets out.
-    pub start: Start,
+    pub start: Beginning,
     /// Ranges of memory: first address, and the words from there on.
     pub zones: Vec<(u64, Vec<u64>)>,
     /// The executable mappings.
@@ -48,27 +48,30 @@ pub struct Replayed {
 impl Replay {
     /// Decodes a snapshot. Panics with one sentence where it is damaged.
     pub fn of(snapshot: &Snapshot) -> Replay {
-        assert_eq!(snapshot.architecture, "x86_64", "another architecture has other registers");
+        let machine = Machine::named(&snapshot.architecture);
+        let machine = machine.unwrap_or_else(|| panic!("{:?} is not known", snapshot.architecture));
         let register = |name: &&str| {
             let value = snapshot.registers.get(*name);
             value.unwrap_or_else(|| panic!("the snapshot has no {name}")).0
         };
-        assert_eq!(snapshot.registers.len(), REGISTERS.len(), "the snapshot has other registers");
+        let names = machine.registers();
+        assert_eq!(snapshot.registers.len(), names.len(), "the snapshot has other registers");
         Replay {
-            start: Start {
-                registers: REGISTERS.each_ref().map(register),
+            start: Beginning {
+                machine,
+                registers: names.iter().map(register).collect(),
                 pc: snapshot.pc.0,
                 is_return: snapshot.in_system_call,
             },
             zones: snapshot.memory.iter().map(words).collect(),
-            mappings: snapshot.mappings.iter().map(Mapping::of).collect(),
+            mappings: snapshot.mappings.iter().map(|mapped| Mapping::of(mapped, machine)).collect(),
         }
     }
 
     /// Walks, with some memory unreadable.
     pub fn run(&self, unreadable: &[Range<u64>]) -> Replayed {
         let memory = Recorded { zones: &self.zones, unreadable, asked: RefCell::default() };
-        let (frames, outcome) = walk(self.start, &memory, |pc| self.lookup(pc));
+        let (frames, outcome) = self.start.walk(&memory, |pc| self.lookup(pc));
         let asked = memory.asked.into_inner();
         let hit = unreadable.iter().map(|range| asked.iter().any(|&address| touches(range, address)));
         Replayed { frames, outcome, hit: hit.collect(), asked }
@@ -116,10 +119,10 @@ impl Replay {
 }
 
 impl Mapping {
-    fn of(mapped: &Mapped) -> Mapping {
+    fn of(mapped: &Mapped, machine: Machine) -> Mapping {
         let decode = |(range, text): (&String, &String)| {
             let range = parse_range(range).unwrap_or_else(|| panic!("{range:?} is no range of addresses"));
-            (range, rule::parse(text).unwrap_or_else(|| panic!("{text:?} is no rule")))
+            (range, rule::parse(text, machine).unwrap_or_else(|| panic!("{text:?} is no rule")))
         };
         Mapping {
             object: mapped.object.clone(),

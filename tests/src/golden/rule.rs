@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use profiler_common::unwind::rule::{Rule, fp, kind, ra};
 
-use super::REGISTERS;
+use super::Machine;
 
 /// Rules that are their kind alone.
 const SPECIAL: [(u8, &str); 6] = [
@@ -19,14 +19,18 @@ const SPECIAL: [(u8, &str); 6] = [
 /// How an entry of a procedure linkage table begins.
 const PLT: &str = "plt pushed-from=";
 
+/// The return address lies in the word behind that of the frame pointer.
+const IN_RECORD: &str = "in-record";
+
 /// A rule as text. Panics where the text would not say it all.
-pub(super) fn text(rule: &Rule) -> String {
-    let text = write(rule);
-    assert!(parse(&text) == Some(*rule), "{text:?} is not all of {rule:?}");
+pub(super) fn text(rule: &Rule, machine: Machine) -> String {
+    let text = write(rule, machine);
+    assert!(parse(&text, machine) == Some(*rule), "{text:?} is not all of {rule:?}");
     text
 }
 
-fn write(rule: &Rule) -> String {
+fn write(rule: &Rule, machine: Machine) -> String {
+    let place = |register, offset| place(register, offset, machine);
     if let Some((_, name)) = SPECIAL.iter().find(|(kind, _)| *kind == rule.kind) {
         return (*name).to_owned();
     }
@@ -43,14 +47,18 @@ fn write(rule: &Rule) -> String {
         fp::UNDEFINED => text.push_str(" fp=undefined"),
         _ => {}
     }
-    if rule.ra == ra::REGISTER {
-        write!(text, " ra={}", REGISTERS[usize::from(rule.ra_register & 15)]).unwrap();
+    match rule.ra {
+        ra::REGISTER => write!(text, " ra={}", name(rule.ra_register, machine)).unwrap(),
+        ra::IN_RECORD => write!(text, " ra={IN_RECORD}").unwrap(),
+        _ if machine.has_link() => write!(text, " ra=*(cfa{:+})", rule.cfa_add).unwrap(),
+        _ => {}
     }
     text
 }
 
 /// Reads back what [`text`] wrote.
-pub(super) fn parse(text: &str) -> Option<Rule> {
+pub(super) fn parse(text: &str, machine: Machine) -> Option<Rule> {
+    let parse_place = |text| parse_place(text, machine);
     if let Some((kind, _)) = SPECIAL.iter().find(|(_, name)| *name == text) {
         return Some(Rule::special(*kind));
     }
@@ -83,10 +91,14 @@ pub(super) fn parse(text: &str) -> Option<Rule> {
                     }
                 }
             }
-            ("ra", name) => {
-                rule.ra = ra::REGISTER;
-                rule.ra_register = number(name)?;
-            }
+            ("ra", IN_RECORD) => rule.ra = ra::IN_RECORD,
+            ("ra", value) => match value.strip_prefix("*(cfa") {
+                Some(offset) => rule.cfa_add = offset.strip_suffix(')')?.parse().ok()?,
+                None => {
+                    rule.ra = ra::REGISTER;
+                    rule.ra_register = number(value, machine)?;
+                }
+            },
             _ => return None,
         }
     }
@@ -94,17 +106,22 @@ pub(super) fn parse(text: &str) -> Option<Rule> {
 }
 
 /// A register and an offset from it.
-fn place(register: u8, offset: i32) -> String {
-    format!("{}{offset:+}", REGISTERS[usize::from(register & 15)])
+fn place(register: u8, offset: i32, machine: Machine) -> String {
+    format!("{}{offset:+}", name(register, machine))
 }
 
-fn parse_place(text: &str) -> Option<(u8, i32)> {
+fn parse_place(text: &str, machine: Machine) -> Option<(u8, i32)> {
     let (name, offset) = text.split_at(text.find(['+', '-'])?);
-    Some((number(name)?, offset.parse().ok()?))
+    Some((number(name, machine)?, offset.parse().ok()?))
 }
 
-fn number(name: &str) -> Option<u8> {
-    u8::try_from(REGISTERS.iter().position(|register| *register == name)?).ok()
+fn name(register: u8, machine: Machine) -> &'static str {
+    let names = machine.registers();
+    names[usize::from(register) % names.len()]
+}
+
+fn number(name: &str, machine: Machine) -> Option<u8> {
+    u8::try_from(machine.registers().iter().position(|register| *register == name)?).ok()
 }
 
 #[cfg(test)]
@@ -127,14 +144,25 @@ mod tests {
             ),
         ];
         for (rule, expected) in texts {
-            assert_eq!(text(&rule), expected);
+            assert_eq!(text(&rule, Machine::X86_64), expected);
+        }
+        let leaf = Rule { ra: ra::REGISTER, ra_register: 30, ..Rule::offset(31, 0) };
+        let record = Rule { fp: fp::AT_CFA, fp_offset: -32, ra: ra::IN_RECORD, ..Rule::offset(31, 32) };
+        let texts = [
+            (leaf, "cfa=sp+0 ra=x30"),
+            (record, "cfa=sp+32 fp=*(cfa-32) ra=in-record"),
+            (Rule { cfa_add: -16, ..Rule::offset(31, 16) }, "cfa=sp+16 ra=*(cfa-16)"),
+            (Rule::END, "end"),
+        ];
+        for (rule, expected) in texts {
+            assert_eq!(text(&rule, Machine::Aarch64), expected);
         }
     }
 
     #[test]
     fn what_is_no_rule_is_none() {
         for text in ["", "cfa", "cfa=rsp", "cfa=xyz+8", "cfa=*(rbp-8", "fp=*(cfa)", "cfa=rsp+8 more"] {
-            assert_eq!(parse(text), None, "{text:?}");
+            assert_eq!(parse(text, Machine::X86_64), None, "{text:?}");
         }
     }
 }

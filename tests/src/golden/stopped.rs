@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 
-use profiler_user::unwind::walk::Start;
+use super::{Beginning, Machine};
 
 /// A thread of another process that stands still. Dropping it lets it run on.
 #[derive(Debug)]
@@ -43,14 +43,15 @@ impl Stopped {
     }
 
     /// The registers of its user code.
-    pub fn registers(&self) -> io::Result<Start> {
+    pub fn registers(&self) -> io::Result<Beginning> {
         let mut regs = MaybeUninit::<libc::user_regs_struct>::uninit();
         // SAFETY: PTRACE_GETREGS fills the structure that the last argument points to.
         check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0, regs.as_mut_ptr()) })?;
         // SAFETY: the call succeeded and filled it.
         let regs = unsafe { regs.assume_init() };
-        Ok(Start {
-            registers: [
+        Ok(Beginning {
+            machine: Machine::X86_64,
+            registers: vec![
                 regs.rax, regs.rdx, regs.rcx, regs.rbx, regs.rsi, regs.rdi, regs.rbp, regs.rsp, regs.r8,
                 regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
             ],

@@ -51,6 +51,18 @@ impl Architecture for Aarch64 {
         stored & ((1 << ADDRESS_BITS) - 1)
     }
 
+    /// Compilers put a record wherever they like in a frame: gcc at its lower end, clang near its upper one. Of stack
+    /// pointers, which are multiples of 16 at calls (AAPCS64, section 6.4.5.1), the lowest bit says that this is none.
+    #[inline(always)]
+    fn above_record(record: u64) -> u64 {
+        record.wrapping_add(15)
+    }
+
+    #[inline(always)]
+    fn is_exact(sp: u64) -> bool {
+        sp & 1 == 0
+    }
+
     /// Entries leave the stack as it is, and the return address in its register.
     #[inline(always)]
     fn linkage_cfa(sp: u64, _pc: u64, _late: u64) -> u64 {

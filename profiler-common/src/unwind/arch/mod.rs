@@ -6,6 +6,8 @@ mod x86_64;
 pub use aarch64::Aarch64;
 pub use x86_64::X86_64;
 
+use core::fmt::Debug;
+
 use super::{Memory, Registers};
 
 /// The architecture that is built for; on the kernel side, that of the kernel.
@@ -31,9 +33,9 @@ const _: () = assert!(GENERAL.is_power_of_two());
 /// Everything is known when the step is compiled, so that the step for one architecture has nothing of the others in it.
 pub trait Architecture {
     /// The general registers by DWARF number.
-    type General;
+    type General: Copy + Debug + AsRef<[u64]> + for<'a> TryFrom<&'a [u64]>;
     /// What a signal's frame holds of the code that it interrupted, in the kernel's order.
-    type Context;
+    type Context: Copy + Debug + for<'a> TryFrom<&'a [u64]>;
 
     /// Number of the stack pointer.
     const SP: u8;
@@ -62,6 +64,13 @@ pub trait Architecture {
 
     /// The address that a stored return address stands for.
     fn return_address(stored: u64) -> u64;
+
+    /// The caller's stack pointer, as far as the place of a frame record tells it: a number that is not
+    /// [exact](Self::is_exact), where a record may lie anywhere in its frame, and then below the caller's.
+    fn above_record(record: u64) -> u64;
+
+    /// Whether a stack pointer is more than a bound.
+    fn is_exact(sp: u64) -> bool;
 
     /// The CFA in an entry of a procedure linkage table, where it is not one offset for the whole entry. `late` is where in
     /// an entry the stack pointer has moved, bytes.

@@ -55,6 +55,17 @@ impl Architecture for X86_64 {
         stored
     }
 
+    /// A record is pushed first, right below the caller's frame.
+    #[inline(always)]
+    fn above_record(record: u64) -> u64 {
+        record.wrapping_add(16)
+    }
+
+    #[inline(always)]
+    fn is_exact(_sp: u64) -> bool {
+        true
+    }
+
     /// Entries are 16 bytes, and push one word in their middle (binutils, bfd/elfxx-x86.h).
     #[inline(always)]
     fn linkage_cfa(sp: u64, pc: u64, late: u64) -> u64 {

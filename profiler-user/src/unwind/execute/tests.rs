@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use profiler_common::unwind::rule::{fp, kind};
+use profiler_common::unwind::rule::{fp, kind, ra};
 
 use super::*;
 use crate::unwind::{
@@ -16,7 +16,7 @@ const START: Rule = Rule { fp: fp::AT_CFA, fp_offset: -16, ..Rule::offset(7, 8) 
 fn cie() -> Cie {
     let mut body = vec![1, 0, 4, 0x78, 16];
     body.extend(INITIAL);
-    Cie::parse(&body, 0, Dialect::EhFrame).unwrap()
+    Cie::parse(&body, 0, Dialect::EhFrame, Arch::X86_64).unwrap()
 }
 
 /// The rules of a function at 0x1000..0x1100.
@@ -158,7 +158,7 @@ fn damage_counts_from_its_address_on() {
 
 #[test]
 fn common_information_entries() {
-    let parse = |body: &[u8], dialect| Cie::parse(body, 0x1000, dialect);
+    let parse = |body: &[u8], dialect| Cie::parse(body, 0x1000, dialect, Arch::X86_64);
     // "zPLRS": personality of four bytes, two encodings; version 3 has a return address column in LEB128.
     let body =
         [3, b'z', b'P', b'L', b'R', b'S', 0, 1, 0x78, 0x90, 0, 7, 0x9b, 0, 0, 0, 0, 0x1b, 0x1b, 0x0c, 7, 8];
@@ -207,7 +207,8 @@ fn heads_of_records() {
 
 #[test]
 fn frame_descriptions() {
-    let augmented = Cie::parse(&[1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b], 0, Dialect::EhFrame).unwrap();
+    let augmented =
+        Cie::parse(&[1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b], 0, Dialect::EhFrame, Arch::X86_64).unwrap();
     let head = Head { kind: Kind::Fde { cie: 0 }, body: 8, end: 24 };
     let body = [0xf0, 0xff, 0xff, 0xff, 0x20, 0, 0, 0, 2, 9, 9, 0x41];
     let fde = Fde::parse(&body, 0x2000, &head, Arc::new(augmented)).unwrap();
@@ -219,4 +220,39 @@ fn frame_descriptions() {
     // Beyond all addresses, and beyond the record.
     assert!(Fde::parse(&[0xff; 16], 0x2000, &head, Arc::clone(&plain)).is_none());
     assert!(Fde::parse(&body, 0x2000, &Head { end: 23, ..head }, plain).is_none());
+}
+
+#[test]
+fn on_aarch64_the_return_address_is_in_its_register_until_it_is_saved() {
+    // Code factor 4, data factor -8, return address in x30; CFA = sp.
+    let cie = Cie::parse(&[1, 0, 4, 0x78, 30, 0x0c, 31, 0], 0, Dialect::EhFrame, Arch::Aarch64).unwrap();
+    let cie = Arc::new(cie);
+    let check = |instructions: &[u8], expected: &[(u64, Rule)]| {
+        let len = instructions.len() as u64;
+        let fde = Fde { cie: Arc::clone(&cie), code: 0x1000..0x1100, instructions: 0..len };
+        let mut steps = Steps::default();
+        rules(&fde, instructions, 0, &(0..u64::MAX), &mut steps);
+        assert_eq!(steps.as_slice(), expected, "{instructions:x?}");
+    };
+    let called = Rule { ra: ra::REGISTER, ra_register: 30, ..Rule::offset(31, 0) };
+    check(&[], &[(0x1000, called)]);
+    // paciasp; stp x29, x30, [sp, #-32]!: DW_CFA_AARCH64_negate_ra_state, DW_CFA_def_cfa_offset, DW_CFA_offset.
+    let record = Rule { fp: fp::AT_CFA, fp_offset: -32, ra: ra::IN_RECORD, ..Rule::offset(31, 32) };
+    let prologue = [0x41, 0x2d, 0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3];
+    check(&prologue, &[(0x1000, called), (0x1008, record)]);
+    // And back: DW_CFA_restore, DW_CFA_def_cfa_offset.
+    let epilogue = [&prologue[..], &[0x42, 0xde, 0xdd, 0x0e, 0]].concat();
+    check(&epilogue, &[(0x1000, called), (0x1008, record), (0x1010, called)]);
+    // DW_CFA_same_value says so, too.
+    check(&[0x08, 30], &[(0x1000, called)]);
+    // str x30, [sp, #-16]!
+    let alone = Rule { cfa_add: -16, ..Rule::offset(31, 16) };
+    check(&[0x0e, 16, 0x9e, 2], &[(0x1000, alone)]);
+    // The record may be farther from the CFA than a lone return address.
+    let far = Rule { fp: fp::AT_CFA, fp_offset: -102_432, ra: ra::IN_RECORD, ..Rule::offset(31, 102_432) };
+    let large = [0x0e, 0xa0, 0xa0, 6, 0x9d, 0x84, 0x64, 0x9e, 0x83, 0x64];
+    check(&large, &[(0x1000, far)]);
+    check(&[0x0e, 0xa0, 0xa0, 6, 0x9e, 0x83, 0x64], &[(0x1000, Rule::UNSUPPORTED)]);
+    // DW_CFA_undefined: the thread's first function.
+    check(&[0x07, 30], &[(0x1000, Rule::END)]);
 }

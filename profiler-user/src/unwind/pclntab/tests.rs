@@ -9,6 +9,7 @@ use crate::unwind::{
 const TEXT: u64 = 0x1_0000;
 const TABLE: u64 = 0x9_0000;
 const MODULE: u64 = 0xa_0000;
+const SP: u8 = 7;
 const CALLED: Rule = Rule::offset(SP, 8);
 const SP_WRITE_ASSEMBLY: u8 = SP_WRITE | ASSEMBLY;
 

@@ -12,7 +12,8 @@ pub(super) const MOST_ID_BYTES: usize = 32;
 const LEAST_ID_BYTES: usize = 8;
 
 /// The sources that decide what rows a file gets.
-const SOURCES: [(&str, &[u8]); 17] = [
+const SOURCES: [(&str, &[u8]); 20] = [
+    ("arch.rs", include_bytes!("../arch.rs")),
     ("bytes.rs", include_bytes!("../bytes.rs")),
     ("cfi.rs", include_bytes!("../cfi.rs")),
     ("cursor.rs", include_bytes!("../cursor.rs")),
@@ -21,6 +22,8 @@ const SOURCES: [(&str, &[u8]); 17] = [
     ("expression.rs", include_bytes!("../expression.rs")),
     ("frames.rs", include_bytes!("../frames.rs")),
     ("gaps.rs", include_bytes!("../gaps.rs")),
+    ("gaps/aarch64.rs", include_bytes!("../gaps/aarch64.rs")),
+    ("gaps/x86_64.rs", include_bytes!("../gaps/x86_64.rs")),
     ("go.rs", include_bytes!("../go.rs")),
     ("header.rs", include_bytes!("../header.rs")),
     ("module.rs", include_bytes!("../module.rs")),
