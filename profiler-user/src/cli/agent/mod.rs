@@ -226,7 +226,12 @@ fn run_until(
             let ran = runtime.block_on(running.run(end));
             on_demand.close();
             sink = ran?;
-            sink.end_turn();
+            // It writes, which is not for this thread.
+            let ended = threads::working(move || {
+                sink.end_turn();
+                sink
+            });
+            sink = ended.context("the profiles are incomplete").map_err(Failure::WhileRunning)?;
         } else {
             session = None;
             gauge.set_maps(Maps::default());
@@ -243,7 +248,8 @@ fn run_until(
     };
     on_demand.close();
     drop(server);
-    sink.finish();
+    let finished = threads::working(move || sink.finish());
+    finished.context("the profiles are incomplete").map_err(Failure::WhileRunning)?;
     Ok(changed)
 }
 
