@@ -18,6 +18,8 @@ use profiler_tests::server::{free_port, get};
 use profiler_tests::uploads::wait_until;
 use profiler_tests::{Pprof, Profiler, Program, Session, Target, folder, profiler};
 use profiler_user::confine::{self, Folder, Plan, threads};
+use profiler_user::sys::caps;
+use profiler_user::sys::seccomp::{Action, Filter, Reach, Rule, Told};
 
 /// Nobody.
 const UID: u32 = 65534;
@@ -283,6 +285,15 @@ fn the_agent_runs_no_programs() {
 
 /// Confines a child process, which may write into `folder`, lets it try something, and gives what it said and how it ended.
 fn confined(folder: &Path, attempt: impl FnOnce() -> String) -> (String, ExitStatus) {
+    confined_after(folder, || {}, attempt)
+}
+
+/// Likewise, with something done before.
+fn confined_after(
+    folder: &Path,
+    before: impl FnOnce(),
+    attempt: impl FnOnce() -> String,
+) -> (String, ExitStatus) {
     let mut ends = [0; 2];
     // SAFETY: the array has room for two descriptors.
     assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
@@ -296,6 +307,7 @@ fn confined(folder: &Path, attempt: impl FnOnce() -> String) -> (String, ExitSta
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: the struct is readable.
         unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+        before();
         let plan = Plan { folders: vec![Folder::of_files(folder)], main_writes: false, low_port: false };
         let said = match confine::begin(&plan) {
             Ok(in_force) if in_force.seccomp => attempt(),
@@ -482,6 +494,28 @@ fn other_users_processes_are_looked_at_by_those_who_may() {
     assert!(said.contains("chain-pie"), "{said}");
     let (said, _) = confined(session.folder(), move || told(File::open(maps)));
     assert_eq!(said, "ok", "the main thread opens them itself");
+}
+
+#[test]
+fn on_a_kernel_without_landlock_the_rest_holds() {
+    let session = Session::begin();
+    let file = session.path("by-main");
+    let without = || {
+        // As a kernel answers that has none, and one that was told to use none.
+        let mut filter = Filter::new(Action::Allow);
+        let none = Rule::Always(Action::Refuse(libc::EOPNOTSUPP));
+        filter.set(&[libc::SYS_landlock_create_ruleset], &none);
+        caps::no_new_privileges().and_then(|()| filter.install(Reach::AllThreads, Told::Nobody)).unwrap();
+    };
+    let (said, status) = confined_after(session.folder(), without, move || {
+        let by_main = told(fs::write(file, "x"));
+        let bpf = threads::working(|| call(libc::SYS_bpf, [5, 0, 0, 0])).unwrap();
+        let in_force = confine::in_force().map(ToString::to_string).unwrap_or_default();
+        format!("{by_main} {bpf} {in_force}")
+    });
+    assert!(status.success(), "{status:?}");
+    assert!(said.starts_with("1 1 seccomp, no Landlock, no new privileges; "), "{said}");
+    assert!(said.contains("; working: CAP_DAC_READ_SEARCH"), "{said}");
 }
 
 #[test]

@@ -193,7 +193,12 @@ fn run_until(
             let host = serving::Host { status, on_demand, deliveries, frequency: args.frequency };
             let output = args.output.clone();
             let started = threads::working(move || serving::start(access, host, &output));
-            Some(started.map_err(anyhow::Error::from).flatten().map_err(Failure::CannotStart)?)
+            Some(
+                started
+                    .map_err(anyhow::Error::from)
+                    .and_then(|server| server)
+                    .map_err(Failure::CannotStart)?,
+            )
         }
         None => None,
     };
