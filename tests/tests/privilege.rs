@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -294,14 +293,10 @@ fn confined_after(
     before: impl FnOnce(),
     attempt: impl FnOnce() -> String,
 ) -> (String, ExitStatus) {
-    let mut ends = [0; 2];
-    // SAFETY: the array has room for two descriptors.
-    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    let (mut reader, mut writer) = io::pipe().unwrap();
     // SAFETY: the child runs code that takes locks of the C library's heap only, which it makes usable in a child.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
-    // SAFETY: the descriptors were just made, and each process owns its copies.
-    let (mut reader, mut writer) = unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) };
     if pid == 0 {
         // What is killed leaves no image of its memory.
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -422,6 +417,9 @@ fn what_is_not_needed_is_refused_and_the_process_goes_on() {
     assert_eq!(on_main(libc::SYS_mmap, [0, 4096, 3, 0x22]), "ok");
 }
 
+/// Does something in a folder.
+type Attempt = fn(&Path) -> io::Result<()>;
+
 #[test]
 fn files_are_written_where_they_belong_and_nowhere_else() {
     let session = Session::begin();
@@ -431,14 +429,14 @@ fn files_are_written_where_they_belong_and_nowhere_else() {
         fs::write(folder.join("there"), "there").unwrap();
     }
     let eacces = libc::EACCES.to_string();
-    let try_on_worker = |attempt: fn(&Path) -> io::Result<()>, folder: &Path| {
+    let try_on_worker = |attempt: Attempt, folder: &Path| {
         let folder = folder.to_owned();
         let (said, status) =
             confined(&own, move || threads::working(move || told(attempt(&folder))).unwrap());
         assert!(status.success(), "{status:?}");
         said
     };
-    let attempts: [(&str, fn(&Path) -> io::Result<()>); 7] = [
+    let attempts: [(&str, Attempt); 7] = [
         ("making", |folder| fs::write(folder.join("made"), "x")),
         ("changing", |folder| fs::OpenOptions::new().append(true).open(folder.join("there")).map(drop)),
         ("emptying", |folder| File::create(folder.join("there")).map(drop)),
