@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -18,6 +17,8 @@ use profiler_tests::server::{free_port, get};
 use profiler_tests::uploads::wait_until;
 use profiler_tests::{Pprof, Profiler, Program, Session, Target, folder, profiler};
 use profiler_user::confine::{self, Folder, Plan, threads};
+use profiler_user::sys::caps;
+use profiler_user::sys::seccomp::{Action, Filter, Reach, Rule, Told};
 
 /// Nobody.
 const UID: u32 = 65534;
@@ -111,7 +112,9 @@ fn six_capabilities_are_enough_and_no_thread_keeps_them_all() {
         format!("kind = \"pyroscope\", url = \"http://127.0.0.1:{}\"", receiver.port()),
     );
     let args = ["-v", "agent", "-o", "out", "--unwind-cache", "cache", "--window", "2s", "-F", "99"];
-    let more = ["--http", &http, "--upload", &upload];
+    // What is less than an interval is written at the very end.
+    let late = format!("{upload}, name = \"late\", interval = \"1h\"");
+    let more = ["--http", &http, "--upload", &upload, "--upload", &late];
     let mut words: Vec<&str> = wrapper;
     let binary = binary.to_str().unwrap().to_owned();
     words.push(&binary);
@@ -138,6 +141,9 @@ fn six_capabilities_are_enough_and_no_thread_keeps_them_all() {
     done.assert_success();
     let told = done.stderr.lines().filter(|line| line.contains("confined: seccomp")).count();
     done.check(told == 1, "the log says in one line what is in force");
+    for refused in ["Operation not permitted", "Permission denied"] {
+        done.check(!done.stderr.contains(refused), "nothing that it does is refused");
+    }
     // Without urgency the first stacks may come before their tables, on a host that is busy with other tests.
     for file in written().into_iter().skip(1) {
         Chain::of(Program::Pie).assert_whole("without root", &Pprof::read(&file).of_pid(target.pid()));
@@ -278,19 +284,25 @@ fn the_agent_runs_no_programs() {
 
 /// Confines a child process, which may write into `folder`, lets it try something, and gives what it said and how it ended.
 fn confined(folder: &Path, attempt: impl FnOnce() -> String) -> (String, ExitStatus) {
-    let mut ends = [0; 2];
-    // SAFETY: the array has room for two descriptors.
-    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    confined_after(folder, || {}, attempt)
+}
+
+/// Likewise, with something done before.
+fn confined_after(
+    folder: &Path,
+    before: impl FnOnce(),
+    attempt: impl FnOnce() -> String,
+) -> (String, ExitStatus) {
+    let (mut reader, mut writer) = io::pipe().unwrap();
     // SAFETY: the child runs code that takes locks of the C library's heap only, which it makes usable in a child.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
-    // SAFETY: the descriptors were just made, and each process owns its copies.
-    let (mut reader, mut writer) = unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) };
     if pid == 0 {
         // What is killed leaves no image of its memory.
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: the struct is readable.
         unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+        before();
         let plan = Plan { folders: vec![Folder::of_files(folder)], main_writes: false, low_port: false };
         let said = match confine::begin(&plan) {
             Ok(in_force) if in_force.seccomp => attempt(),
@@ -405,6 +417,9 @@ fn what_is_not_needed_is_refused_and_the_process_goes_on() {
     assert_eq!(on_main(libc::SYS_mmap, [0, 4096, 3, 0x22]), "ok");
 }
 
+/// Does something in a folder.
+type Attempt = fn(&Path) -> io::Result<()>;
+
 #[test]
 fn files_are_written_where_they_belong_and_nowhere_else() {
     let session = Session::begin();
@@ -414,14 +429,14 @@ fn files_are_written_where_they_belong_and_nowhere_else() {
         fs::write(folder.join("there"), "there").unwrap();
     }
     let eacces = libc::EACCES.to_string();
-    let try_on_worker = |attempt: fn(&Path) -> io::Result<()>, folder: &Path| {
+    let try_on_worker = |attempt: Attempt, folder: &Path| {
         let folder = folder.to_owned();
         let (said, status) =
             confined(&own, move || threads::working(move || told(attempt(&folder))).unwrap());
         assert!(status.success(), "{status:?}");
         said
     };
-    let attempts: [(&str, fn(&Path) -> io::Result<()>); 7] = [
+    let attempts: [(&str, Attempt); 7] = [
         ("making", |folder| fs::write(folder.join("made"), "x")),
         ("changing", |folder| fs::OpenOptions::new().append(true).open(folder.join("there")).map(drop)),
         ("emptying", |folder| File::create(folder.join("there")).map(drop)),
@@ -477,6 +492,28 @@ fn other_users_processes_are_looked_at_by_those_who_may() {
     assert!(said.contains("chain-pie"), "{said}");
     let (said, _) = confined(session.folder(), move || told(File::open(maps)));
     assert_eq!(said, "ok", "the main thread opens them itself");
+}
+
+#[test]
+fn on_a_kernel_without_landlock_the_rest_holds() {
+    let session = Session::begin();
+    let file = session.path("by-main");
+    let without = || {
+        // As a kernel answers that has none, and one that was told to use none.
+        let mut filter = Filter::new(Action::Allow);
+        let none = Rule::Always(Action::Refuse(libc::EOPNOTSUPP));
+        filter.set(&[libc::SYS_landlock_create_ruleset], &none);
+        caps::no_new_privileges().and_then(|()| filter.install(Reach::AllThreads, Told::Nobody)).unwrap();
+    };
+    let (said, status) = confined_after(session.folder(), without, move || {
+        let by_main = told(fs::write(file, "x"));
+        let bpf = threads::working(|| call(libc::SYS_bpf, [5, 0, 0, 0])).unwrap();
+        let in_force = confine::in_force().map(ToString::to_string).unwrap_or_default();
+        format!("{by_main} {bpf} {in_force}")
+    });
+    assert!(status.success(), "{status:?}");
+    assert!(said.starts_with("1 1 seccomp, no Landlock, no new privileges; "), "{said}");
+    assert!(said.contains("; working: CAP_DAC_READ_SEARCH"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Privilege: giving up what the profiler does not need any more, before it reads the first byte that a stranger wrote.
 //!
 //! Everything here is of threads, for that is whose capabilities, seccomp filters and Landlock domains are on Linux. There are
-//! four [roles](Role), each with the capabilities that it needs ([`Role::wants`]), a filter ([`filter`]), and Landlock where it does
+//! four [roles](Role), each with the capabilities that it needs ([`Role::wants`]), a filter (`filter.rs`), and Landlock where it does
 //! not have to look into other processes, which Landlock forbids. [`threads`] keeps one thread of each, so that whatever
 //! is needed later — loading again, a clock for a CPU that came, a debug file — is done by the one that may; and
 //! those who parse programs, debug information and requests are started by the one that may least.

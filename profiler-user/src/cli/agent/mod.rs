@@ -193,7 +193,12 @@ fn run_until(
             let host = serving::Host { status, on_demand, deliveries, frequency: args.frequency };
             let output = args.output.clone();
             let started = threads::working(move || serving::start(access, host, &output));
-            Some(started.map_err(anyhow::Error::from).flatten().map_err(Failure::CannotStart)?)
+            Some(
+                started
+                    .map_err(anyhow::Error::from)
+                    .and_then(|server| server)
+                    .map_err(Failure::CannotStart)?,
+            )
         }
         None => None,
     };
@@ -226,7 +231,12 @@ fn run_until(
             let ran = runtime.block_on(running.run(end));
             on_demand.close();
             sink = ran?;
-            sink.end_turn();
+            // It writes, which is not for this thread.
+            let ended = threads::working(move || {
+                sink.end_turn();
+                sink
+            });
+            sink = ended.context("the profiles are incomplete").map_err(Failure::WhileRunning)?;
         } else {
             session = None;
             gauge.set_maps(Maps::default());
@@ -243,7 +253,8 @@ fn run_until(
     };
     on_demand.close();
     drop(server);
-    sink.finish();
+    let finished = threads::working(move || sink.finish());
+    finished.context("the profiles are incomplete").map_err(Failure::WhileRunning)?;
     Ok(changed)
 }
 
