@@ -16,6 +16,7 @@ pub mod own;
 pub mod perf;
 pub mod perf_ring;
 pub mod priority;
+pub mod remedy;
 pub mod shared;
 pub mod version;
 pub mod watch;
