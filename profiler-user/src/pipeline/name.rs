@@ -21,7 +21,9 @@ use crate::{
     process::{Area, Object, Process},
     profile::build::{self, Names, Span, Subject, frames},
     symbol::{Functions, KernelPlace, Namer},
-    sys::priority::{self, Urgency},
+    sys::{
+        priority::{self, Urgency},
+    },
 };
 
 /// Who waits while a window is named and another one is due.
@@ -76,7 +78,11 @@ impl<S: Sink> Naming<S> {
                 let begun = Instant::now();
                 let waited = boottime_ns().saturating_sub(job.window.boottime_ns[1]);
                 let mut named = name(&job, &host, &mut namer);
-                named.effort = Effort { waited: Duration::from_nanos(waited), named: begun.elapsed() };
+                named.effort = Effort {
+                    waited: Duration::from_nanos(waited),
+                    named: begun.elapsed(),
+                    refusals: job.window.refusals,
+                };
                 sink.window(named);
                 drop(job);
                 namer.end_window();
