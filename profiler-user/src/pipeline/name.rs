@@ -22,6 +22,7 @@ use crate::{
     profile::build::{self, Names, Span, Subject, frames},
     symbol::{Functions, KernelPlace, Namer},
     sys::{
+        lost_pages,
         priority::{self, Urgency},
     },
 };
@@ -72,6 +73,9 @@ impl<S: Sink> Naming<S> {
                 Patience::Others => Urgency::Late,
             };
             priority::try_set(usual);
+            if let Err(error) = lost_pages::expect() {
+                tracing::debug!("a file that is cut short while it is read ends the profiler: {error}");
+            }
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new(costs.gauge, costs.pace);
             while let Some(job) = jobs.blocking_recv() {
