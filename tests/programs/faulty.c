@@ -1,4 +1,4 @@
-/* Preloaded into the agent. SHORT_READS: each read of a file gives 100 bytes at the most, as read(2) may. CLOCK_FILE: the wall
+/* Preloaded into the agent. SHORT_READS: each read of a file gives 2000 bytes at the most, as read(2) may. CLOCK_FILE: the wall
  * clock is wrong by the number of seconds in that file, which may change at any time. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,14 +9,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MOST 2000
+
 static size_t shorter(int fd, size_t size)
 {
 	struct stat stat;
 
 	/* What is no file, such as an eventfd, gives all or nothing. */
-	if (size <= 100 || !getenv("SHORT_READS") || fstat(fd, &stat) || !S_ISREG(stat.st_mode))
+	if (size <= MOST || !getenv("SHORT_READS") || fstat(fd, &stat) || !S_ISREG(stat.st_mode))
 		return size;
-	return 100;
+	return MOST;
 }
 
 ssize_t read(int fd, void *buffer, size_t size)

@@ -151,12 +151,16 @@ impl Agent {
     }
 }
 
-/// Asserts that a folder has only whole profiles, under the names that an agent gives.
+/// Files that are read to see whether they are whole: on a busy host there may be thousands.
+const MOST_READ: usize = 100;
+
+/// Asserts that a folder has only files under the names that an agent gives, and that the last of them are whole.
 #[track_caller]
 pub fn assert_tidy(out: &Path) {
-    for file in folder::files(out) {
-        let below = file.strip_prefix(out).unwrap_or(&file);
+    let files = folder::files(out);
+    for file in &files {
+        let below = file.strip_prefix(out).unwrap_or(file);
         assert!(folder::is_agent_path(below), "not a name of an agent's file: {}", below.display());
-        Pprof::read(&file);
     }
+    files.iter().rev().take(MOST_READ).for_each(|file| drop(Pprof::read(file)));
 }

@@ -172,7 +172,6 @@ fn two_agents_share_a_folder() {
     let target = Target::start(&Program::Pie.build(), &["burn"]);
     let mut first = Agent::start(&session, &[]);
     first.assert_right("alone", target.pid());
-    let watch = CpuWatch::start(&[target.pid()]);
     let mut second = Agent::start(&session, &[]);
     second.assert_right("beside another one", target.pid());
     first.wait_for_windows(target.pid(), 4);
@@ -182,9 +181,13 @@ fn two_agents_share_a_folder() {
     let written =
         first.metric("profiler_profiles_written_total") + second.metric("profiler_profiles_written_total");
     let out = first.out().to_owned();
-    first.finish();
-    second.finish();
-    drop(watch);
+    // Both end before the folder is looked at, for the one that is left would be writing.
+    for agent in [&first, &second] {
+        agent.signal(libc::SIGTERM);
+    }
+    for agent in [first, second] {
+        agent.end().assert_success();
+    }
     // Neither has replaced what the other one wrote.
     let files = profiler_tests::folder::profiles(&out).len();
     assert!(files as f64 >= written, "{files} files of {written}");
