@@ -33,6 +33,8 @@ pub struct Counters {
     pub naming_ns: AtomicU64,
     /// Time that windows waited for naming to begin, nanoseconds.
     pub waiting_ns: AtomicU64,
+    /// How many times the kernel refused to hand out a window, which then waited there.
+    pub refusals: AtomicU64,
     /// Profiles that were written to the folder.
     pub written: AtomicU64,
     /// Profiles that could not be written.
@@ -87,6 +89,7 @@ impl Status {
             counter.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         };
         self.counters.windows.fetch_add(1, Ordering::Relaxed);
+        self.counters.refusals.fetch_add(window.effort.refusals, Ordering::Relaxed);
         add(&self.counters.naming_ns, window.effort.named);
         add(&self.counters.waiting_ns, window.effort.waited);
         let mut last = self.last();

@@ -13,6 +13,7 @@
     reason = "a test harness fails by panicking, and its message is the test's"
 )]
 
+pub mod agent;
 pub mod api;
 pub mod bpf;
 pub mod brief;
@@ -28,6 +29,7 @@ pub mod corpus;
 pub mod cpu;
 pub mod dist;
 pub mod elf;
+pub mod faults;
 pub mod folder;
 pub mod golden;
 pub mod grpc;
@@ -56,6 +58,7 @@ pub mod tools;
 pub mod uploads;
 pub mod viewer;
 
+pub use agent::Agent;
 pub use corpus::Bare;
 pub use outcomes::Summary;
 pub use pprof::{Frame, Pprof, Stack};

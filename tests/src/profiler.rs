@@ -144,6 +144,15 @@ impl Running {
         }
     }
 
+    /// Asserts that it has not ended; shows what it said if it has.
+    #[track_caller]
+    pub fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the profiler's state") {
+            let (stdout, stderr) = self.collect();
+            panic!("ended with {status}: {}\n{stdout}\n{stderr}", self.shown);
+        }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
         // SAFETY: kill has no memory effects; the pid is that of a child that is not reaped yet.

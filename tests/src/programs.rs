@@ -40,6 +40,8 @@ pub enum Program {
     Vdso,
     /// `jit.c`.
     Jit,
+    /// `hostile.c`.
+    Hostile,
 }
 
 impl Program {
@@ -62,6 +64,7 @@ impl Program {
             Program::Rust => "chain.rs",
             Program::Vdso => "vdso.c",
             Program::Jit => "jit.c",
+            Program::Hostile => "hostile.c",
             Program::Pie
             | Program::NoPie
             | Program::Static
@@ -85,6 +88,7 @@ impl Program {
             Program::Rust => "chain-rust",
             Program::Vdso => "vdso-user",
             Program::Jit => "jit-user",
+            Program::Hostile => "hostile",
         }
     }
 
@@ -118,7 +122,8 @@ impl Program {
             Program::StaticPie => args.push("-static-pie".to_owned()),
             Program::Lld => args.extend([format!("-B{}", lld_folder()), "-fuse-ld=lld".to_owned()]),
             Program::Debug => args.push("-g".to_owned()),
-            Program::Pie | Program::Cpp | Program::Rust | Program::Vdso | Program::Jit => {}
+            Program::Pie | Program::Cpp | Program::Rust | Program::Vdso | Program::Jit | Program::Hostile => {
+            }
         }
         args.extend_from_slice(more);
         build(compiler, &args, &self.source(), self.name())

@@ -45,6 +45,10 @@ pub(super) struct Drain {
     messages_lost: u64,
     /// What the processes' counters of lost samples stood at.
     process_lost: HashMap<ProcessKey, u64>,
+    /// A window that has ended and could not be read to its end, and its bank.
+    unread: Option<(usize, Window)>,
+    /// How many times the kernel refused since the last window.
+    refusals: u64,
 }
 
 impl Drain {
@@ -69,6 +73,8 @@ impl Drain {
             counted: [[0; OUTCOMES]; 2],
             messages_lost: 0,
             process_lost: HashMap::new(),
+            unread: None,
+            refusals: 0,
         })
     }
 
@@ -111,19 +117,49 @@ impl Drain {
     }
 
     /// Ends the window: later ticks count into the next one.
+    ///
+    /// # Errors
+    /// The kernel refused, for want of memory as a rule: each call copies through a buffer of its own. Nothing is lost by it, and
+    /// the next call goes on where this one stopped; the bank is not counted into again before it is empty.
     pub(super) fn next_window(&mut self) -> Result<Window, Error> {
+        let window = self.try_next_window();
+        match &window {
+            Ok(_) => self.refusals = 0,
+            Err(_) => self.refusals += 1,
+        }
+        window
+    }
+
+    fn try_next_window(&mut self) -> Result<Window, Error> {
+        let (bank, mut window) = match self.unread.take() {
+            Some(unread) => unread,
+            None => self.swap()?,
+        };
+        window.refusals = self.refusals;
+        match self.read(bank, &mut window) {
+            Ok(()) => Ok(window),
+            Err(error) => {
+                self.unread = Some((bank, window));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes later ticks count into the other bank. Gives this one and its window, with nothing in it yet.
+    fn swap(&mut self) -> Result<(usize, Window), Error> {
         let bank = usize::from(self.epoch & 1 == 1);
-        self.epoch += 1;
+        let next = self.epoch + 1;
         Map::new(self.control.as_fd())
-            .and_then(|map| map.update(&0_u32.to_ne_bytes(), &self.epoch.to_ne_bytes(), Update::Any))
+            .and_then(|map| map.update(&0_u32.to_ne_bytes(), &next.to_ne_bytes(), Update::Any))
             .map_err(Error::system("swapping the banks"))?;
+        self.epoch = next;
         let duration = self.started.elapsed();
         let started_boottime_ns = self.started_boottime_ns;
         let start_unix_ns = self.started_unix.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.begin();
         wait_for_running_programs();
 
-        let mut window = Window {
+        let window = Window {
             epoch: self.epoch - 1,
             start_unix_ns: u64::try_from(start_unix_ns.as_nanos()).unwrap_or(u64::MAX),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
@@ -132,13 +168,19 @@ impl Drain {
             period_ns: self.period_ns,
             ..Window::default()
         };
-        self.read_outcomes(bank, &mut window).map_err(Error::system("reading the outcome counters"))?;
-        self.read_counts(bank, &mut window).map_err(Error::system("draining the count map"))?;
+        Ok((bank, window))
+    }
+
+    /// Reads and empties the bank. What was read stays out of it when something fails, and the rest is read when asked again:
+    /// rows leave the map as they enter the window, and counters are taken as read only once all of them are.
+    fn read(&mut self, bank: usize, window: &mut Window) -> Result<(), Error> {
+        self.read_outcomes(bank, window).map_err(Error::system("reading the outcome counters"))?;
+        self.read_counts(bank, window).map_err(Error::system("draining the count map"))?;
         self.clear_stacks(bank).map_err(Error::system("emptying the stack map"))?;
         if window.outcome(Outcome::CountTableFull) > 0 {
-            self.read_lost(&mut window).map_err(Error::system("reading the process map"))?;
+            self.read_lost(window).map_err(Error::system("reading the process map"))?;
         }
-        Ok(window)
+        Ok(())
     }
 
     fn read_outcomes(&mut self, bank: usize, window: &mut Window) -> io::Result<()> {
@@ -154,7 +196,8 @@ impl Drain {
         }
         for ((outcome, total), counted) in window.outcomes.iter_mut().zip(totals).zip(&mut self.counted[bank])
         {
-            *outcome = total.saturating_sub(*counted);
+            // Added, for what is read again after a failure has nothing new.
+            *outcome += total.saturating_sub(*counted);
             *counted = total;
         }
         if messages_lost > self.messages_lost {
@@ -206,18 +249,19 @@ impl Drain {
             previous = Some(next.clone());
         }
         let mut value = vec![0; map.value_len()];
-        let before = std::mem::take(&mut self.process_lost);
+        let mut now = HashMap::with_capacity(keys.len());
         for key in keys {
             let Some(process) = process_key(&key) else { continue };
             if map.lookup(&key, &mut value)? {
                 let lost = words(&value).nth(size_of::<ProcessInfo>() / 8 - 1).unwrap_or(0);
-                let new = lost.saturating_sub(before.get(&process).copied().unwrap_or(0));
+                let new = lost.saturating_sub(self.process_lost.get(&process).copied().unwrap_or(0));
                 if new > 0 {
                     window.lost.insert(process, new);
                 }
-                self.process_lost.insert(process, lost);
+                now.insert(process, lost);
             }
         }
+        self.process_lost = now;
         Ok(())
     }
 }
@@ -237,10 +281,12 @@ fn take_all(map: &Map<'_>, batch: bool, mut each: impl FnMut(&[u8], &[u8])) -> i
     let mut value = vec![0; map.value_len()];
     // Deleting what was just read keeps the first key moving on; the map cannot refill, its bank is out of use.
     while map.next_key(None, &mut key)? {
-        if map.lookup(&key, &mut value)? {
+        let found = map.lookup(&key, &mut value)?;
+        // Before it is taken: what could not be deleted will be seen again.
+        map.delete(&key)?;
+        if found {
             each(&key, &value);
         }
-        map.delete(&key)?;
     }
     Ok(false)
 }

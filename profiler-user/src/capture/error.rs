@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::sys::remedy::remedy;
+
 /// Why capturing could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,7 +31,8 @@ pub enum Error {
     BtfField(&'static str),
     /// The BPF object could not be loaded.
     #[error(
-        "the kernel did not take the BPF program {program} ({source}): `-v` shows the verifier's reasons, `profiler doctor` what this kernel lacks"
+        "the kernel did not take the BPF program {program} ({source}): {}",
+        fix(source, "`-v` shows the verifier's reasons, `profiler doctor` what this kernel lacks")
     )]
     Load {
         /// Name of the program or map.
@@ -37,7 +40,18 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
-    /// The BPF object could not be read or its maps not created.
+    /// A map could not be created for another reason than privilege.
+    #[error(
+        "the BPF map {map} cannot be created ({source}): {}",
+        fix(source, "`profiler doctor` shows what this kernel lacks")
+    )]
+    Map {
+        /// Its name.
+        map: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The BPF object could not be read.
     #[error("the BPF object cannot be set up ({0}): `profiler doctor` shows what this kernel lacks")]
     Object(String),
     /// The measurement of the user registers' place found nothing.
@@ -53,7 +67,11 @@ pub enum Error {
     MayFreeze,
     /// A perf event could not be opened for another reason than privilege.
     #[error(
-        "no cpu-clock event can be opened on CPU {cpu} ({source}): perf events may be compiled out or limited by kernel.perf_event_max_sample_rate; `profiler doctor` shows more"
+        "no cpu-clock event can be opened on CPU {cpu} ({source}): {}",
+        fix(
+            source,
+            "perf events may be compiled out or limited by kernel.perf_event_max_sample_rate; `profiler doctor` shows more"
+        )
     )]
     Event {
         /// The CPU.
@@ -62,13 +80,18 @@ pub enum Error {
         source: io::Error,
     },
     /// A system call failed that should not.
-    #[error("{what} failed ({source})")]
+    #[error("{what} failed ({source}): {}", fix(source, "`profiler doctor` shows what this host lacks"))]
     System {
         /// What was tried.
         what: &'static str,
         /// The kernel's error.
         source: io::Error,
     },
+}
+
+/// What helps: against what the system ran out of, or else in general.
+fn fix(source: &io::Error, general: &'static str) -> &'static str {
+    source.raw_os_error().and_then(remedy).unwrap_or(general)
 }
 
 impl Error {

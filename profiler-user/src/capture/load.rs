@@ -72,17 +72,21 @@ impl Session {
         // what it has to know of the kernel's structures it is told, and so it goes before there is anything else. Another
         // thread finds out meanwhile what there is to be told.
         let (layout, mut loader) = std::thread::scope(|scope| {
-            let layout = scope.spawn(|| {
+            let find_out = || {
                 let layout = btf::task_layout();
                 refuse_to_freeze().and(layout)
-            });
+            };
+            // Not `scope.spawn`, which panics where there may be no more threads.
+            let layout = std::thread::Builder::new().spawn_scoped(scope, find_out);
             let mut loader = EbpfLoader::new();
             loader.btf(None);
             let panicked = |_| Error::System {
                 what: "reading the kernel's type information",
                 source: std::io::Error::other("the thread panicked"),
             };
-            (layout.join().map_err(panicked).and_then(|layout| layout), loader)
+            let layout =
+                layout.map_err(Error::system("starting a thread that reads the kernel's type information"));
+            (layout.and_then(|thread| thread.join().map_err(panicked)?), loader)
         });
         sys::limits::trim_heap();
         let layout = layout?;
@@ -387,6 +391,7 @@ pub(super) fn map_error(error: MapError) -> Error {
         MapError::CreateError { io_error, .. } if is_permission(&io_error) => {
             Error::NotPermitted { what: "to create a BPF map", source: io_error }
         }
+        MapError::CreateError { name, io_error } => Error::Map { map: name, source: io_error },
         MapError::SyscallError(error) => {
             Error::System { what: "a BPF map operation", source: error.io_error }
         }

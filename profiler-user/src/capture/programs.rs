@@ -38,7 +38,11 @@ pub(super) fn load(ebpf: &mut Ebpf, no_bpf_loop: bool) -> Result<(), Error> {
     // The verifier takes as long for this one as for all the others; it works for several at a time where it is asked with
     // privilege (bpf_check, kernel/bpf/verifier.c).
     let (walk, defer) = thread::scope(|scope| {
-        let defer = scope.spawn(|| load_either(defer, defer_without, no_bpf_loop));
+        let load_defer = || load_either(defer, defer_without, no_bpf_loop);
+        // Not `scope.spawn`, which panics where there may be no more threads.
+        let defer = thread::Builder::new()
+            .spawn_scoped(scope, load_defer)
+            .map_err(Error::system("starting a thread that loads a BPF program"))?;
         load_one(tick)?;
         load_one(count)?;
         let walk = load_either(walk, walk_without, no_bpf_loop)?;

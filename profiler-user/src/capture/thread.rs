@@ -27,6 +27,8 @@ use crate::sys::{
 
 /// How often a reader that is behind is looked at. It waits for no more than that once it has caught up.
 const READER: Duration = Duration::from_millis(100);
+/// How long it is tried to read the last window, when the kernel refuses.
+const LAST: Duration = Duration::from_secs(5);
 
 /// A running capture.
 #[derive(Debug)]
@@ -155,15 +157,18 @@ impl Worker {
     fn run(mut self, length: Duration, first_look: Option<Duration>) -> Result<(), Error> {
         let mut due = Instant::now() + length;
         loop {
-            let end = self.until(due, first_look)?;
-            if end == End::Stop {
+            let ended = self.until(due, first_look);
+            if ended == End::Stop {
                 self.clocks.disable();
             } else {
                 self.clocks.follow_hotplug();
             }
-            let mut window = self.drain.next_window()?;
+            let (mut window, end) = self.take(ended)?;
             window.cut = end == End::Cut;
             self.bells.began_ns.send_replace(window.boottime_ns[1]);
+            if end == End::Stop && ended != End::Stop {
+                return self.send_last(window);
+            }
             if !self.send(window, end)? {
                 return Ok(());
             }
@@ -173,22 +178,63 @@ impl Worker {
         }
     }
 
+    /// Takes the window that has ended. Where the kernel refuses, for want of memory, it is asked again until it does not: the
+    /// next window is counted meanwhile and becomes longer. Says also why the window ended, for the end of all may come while
+    /// it is waited for.
+    ///
+    /// # Errors
+    /// After the end, what the kernel says for [`LAST`].
+    fn take(&mut self, mut end: End) -> Result<(Window, End), Error> {
+        let mut refused = 0_u64;
+        let mut give_up = (end == End::Stop).then(|| Instant::now() + LAST);
+        loop {
+            let error = match self.drain.next_window() {
+                Ok(window) => return Ok((window, end)),
+                Err(error) => error,
+            };
+            refused += 1;
+            if give_up.is_some_and(|at| Instant::now() > at) {
+                return Err(error);
+            }
+            if refused.is_power_of_two() {
+                tracing::warn!(
+                    "a window waits in the kernel, it is tried again ({refused} times so far): {error}"
+                );
+            }
+            if end == End::Stop {
+                std::thread::sleep(READER);
+            } else if self.wait(Instant::now() + READER, false) == End::Stop {
+                self.clocks.disable();
+                end = End::Stop;
+                give_up = Some(Instant::now() + LAST);
+            }
+        }
+    }
+
     /// Sleeps until the window ends.
-    fn until(&mut self, due: Instant, first_look: Option<Duration>) -> Result<End, Error> {
+    fn until(&mut self, due: Instant, first_look: Option<Duration>) -> End {
         let mut look = first_look;
         loop {
             let until =
                 look.and_then(|look| Instant::now().checked_add(look)).map_or(due, |look| look.min(due));
-            match self.wait(until, true)? {
+            match self.wait(until, true) {
                 End::Time if until < due => {}
-                end => return Ok(end),
+                end => return end,
             }
-            let (elapsed, full) = self.drain.fill()?;
+            let (elapsed, full) = match self.drain.fill() {
+                Ok(fill) => fill,
+                Err(error) => {
+                    // What does not fit is counted as lost; no window is to be.
+                    tracing::warn!("whether a window has room is not known: {error}");
+                    look = Some(READER);
+                    continue;
+                }
+            };
             match fill::look(elapsed, full) {
                 fill::Verdict::GoOn(again) => look = Some(again),
                 fill::Verdict::End => {
                     tracing::info!("a window ends early, for there is no room for more stacks in it");
-                    return Ok(End::Full);
+                    return End::Full;
                 }
             }
         }
@@ -207,13 +253,9 @@ impl Worker {
                 let _ = self.windows.blocking_send(waiting);
                 return Ok(false);
             }
-            if self.wait(Instant::now() + READER, false)? == End::Stop {
+            if self.wait(Instant::now() + READER, false) == End::Stop {
                 self.clocks.disable();
-                let rest = self.drain.next_window()?;
-                for window in [waiting, rest] {
-                    // Who takes no more windows wants none of them.
-                    let _ = self.windows.blocking_send(window);
-                }
+                self.send_last(waiting)?;
                 return Ok(false);
             }
             window = waiting;
@@ -221,12 +263,21 @@ impl Worker {
         Ok(end != End::Stop)
     }
 
+    /// Hands this window on, and what was counted since, once no clock ticks any more.
+    fn send_last(&mut self, window: Window) -> Result<(), Error> {
+        // Who takes no more windows wants none of them.
+        let _ = self.windows.blocking_send(window);
+        let (rest, _) = self.take(End::Stop)?;
+        let _ = self.windows.blocking_send(rest);
+        Ok(())
+    }
+
     /// Sleeps until then, or until a bell rings: that for cuts only where one is possible.
-    fn wait(&mut self, until: Instant, cuts: bool) -> Result<End, Error> {
+    fn wait(&mut self, until: Instant, cuts: bool) -> End {
         loop {
             let now = Instant::now();
             let Some(left) = until.checked_duration_since(now).filter(|left| !left.is_zero()) else {
-                return Ok(End::Time);
+                return End::Time;
             };
             // Rounded up: waking a moment early would cost another round.
             let timeout = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
@@ -241,16 +292,18 @@ impl Worker {
             let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
             if ready < 0 {
                 let error = io::Error::last_os_error();
-                if error.kind() == io::ErrorKind::Interrupted {
-                    continue;
+                if error.kind() != io::ErrorKind::Interrupted {
+                    // The kernel had no memory for the moment (poll(2)): the bells are heard a little later.
+                    tracing::debug!("waiting for the end of the window: {error}");
+                    std::thread::sleep(READER.min(left));
                 }
-                return Err(Error::System { what: "waiting for the end of the window", source: error });
+                continue;
             }
             if fds[0].revents != 0 {
-                return Ok(End::Stop);
+                return End::Stop;
             }
             if fds[1].revents != 0 && self.bells.cut.listen() {
-                return Ok(End::Cut);
+                return End::Cut;
             }
             if fds[2].revents != 0 {
                 self.follow_cpus();

@@ -48,6 +48,8 @@ pub struct Window {
     /// Samples that found no room in the count map, by process; their sum is the outcome's count, unless even a
     /// process had no entry any more.
     pub lost: HashMap<ProcessKey, u64>,
+    /// How many times the kernel refused to hand it out, before it did.
+    pub refusals: u64,
 }
 
 impl Window {

@@ -348,6 +348,8 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Comes true at SIGINT or SIGTERM.
 pub(super) fn interrupted() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    // The runtime makes such a pair at the first signal, and panics where no descriptor is left for it.
+    drop(std::os::unix::net::UnixStream::pair()?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

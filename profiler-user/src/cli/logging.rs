@@ -1,7 +1,9 @@
 //! The log on stderr.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
@@ -23,6 +25,8 @@ pub(super) fn init(verbosity: u8) {
         .with_writer(|| Writer)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // What went wrong while logging would be printed to stderr by a macro that panics where stderr cannot be written.
+        .log_internal_errors(false)
         .compact();
     // A second call, as tests may make, leaves the first log in place.
     let _ = tracing_subscriber::registry().with(targets).with(layer).try_init();
@@ -34,13 +38,42 @@ const MOST_HELD: usize = 100;
 /// What is held back; `None` while everything goes to stderr.
 static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
 
-/// Writes to stderr, or holds lines back while the terminal shows something else.
+/// Lines that stderr did not take since the last one that it took.
+static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// Says a sentence on stderr, as `eprintln!` does, but never panics: the log may be a file on a full disk, or a pipe whose
+/// reader is gone, and no profile is to be lost with it.
+pub(super) fn say(sentence: impl Display) {
+    to_stderr(format!("profiler: {sentence}\n").as_bytes());
+}
+
+/// Writes a line to stderr, or counts it. The next one that goes through says how many were lost.
+fn to_stderr(line: &[u8]) {
+    let mut stderr = io::stderr().lock();
+    let lost = UNWRITTEN.swap(0, Ordering::Relaxed);
+    let wrote = match lost {
+        0 => stderr.write_all(line),
+        _ => stderr
+            .write_all(format!("profiler: {lost} lines of the log could not be written\n").as_bytes())
+            .and_then(|()| stderr.write_all(line)),
+    };
+    if wrote.is_err() {
+        UNWRITTEN.fetch_add(lost + 1, Ordering::Relaxed);
+    }
+}
+
+/// Writes to stderr, or holds lines back while the terminal shows something else. It never fails.
 struct Writer;
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lines) = held.as_mut() else { return io::stderr().write(bytes) };
+        let Some(lines) = held.as_mut() else {
+            drop(held);
+            // The formatter gives whole lines.
+            to_stderr(bytes);
+            return Ok(bytes.len());
+        };
         if lines.len() == MOST_HELD {
             lines.pop_front();
         }
@@ -49,7 +82,8 @@ impl Write for Writer {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        // Stderr has no buffer.
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod diff;
 mod disasm;
 mod doctor;
 mod drawing;
+mod failure;
 mod flamegraph;
 mod folded;
 mod graphviz;
@@ -159,11 +160,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(Failure::CannotStart(error)) => {
-            eprintln!("profiler: {error:#}");
+            logging::say(failure::sentence(&error));
             ExitCode::from(2)
         }
         Err(Failure::WhileRunning(error)) => {
-            eprintln!("profiler: {error:#}");
+            logging::say(failure::sentence(&error));
             ExitCode::from(1)
         }
     }
@@ -181,7 +182,7 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
     }
-    eprintln!("profiler: {}", sentence(&error.to_string()));
+    logging::say(sentence(&error.to_string()));
     ExitCode::from(2)
 }
 

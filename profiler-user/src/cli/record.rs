@@ -17,7 +17,7 @@ use super::{
     Failure, Outcome,
     capturing::{self, CaptureArgs, Running},
     command::Waiting,
-    reading,
+    logging, reading,
     recording::{Output, Recording},
 };
 use crate::{capture::Session, pipeline::Patience, process::start_ns, report::text, units};
@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Err(Failure::WhileRunning(anyhow::Error::new(error).context("cannot write to stdout")));
     }
     for sentence in summary.remarks() {
-        eprintln!("profiler: {sentence}");
+        logging::say(sentence);
     }
     match (code, child) {
         (Some(code), _) => Ok(code),

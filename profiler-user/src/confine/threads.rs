@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::Role;
+use crate::sys::regular;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -123,6 +124,15 @@ pub fn working<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 /// Those of open(2).
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(path, 0)
+}
+
+/// Likewise, if it is a regular file: for paths that others choose ([`regular::open`]).
+///
+/// # Errors
+/// Those of open(2); `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let path: PathBuf = path.to_owned();
+    on(Role::Opening, move || regular::open(&path)).and_then(|opened| opened)
 }
 
 /// Likewise, with further flags of open(2).

@@ -43,8 +43,11 @@ impl Directory {
         fs::write(&probe, b"")?;
         fs::remove_file(&probe)?;
         let directory = Self { root: root.to_owned(), retention, encoder: Encoder::new() };
+        file::remove_leftovers(root);
         for window in directory.windows()? {
-            remove_unfinished(&window);
+            file::remove_leftovers(&window);
+            // A window that was killed before its first file was done.
+            let _ = fs::remove_dir(window);
         }
         Ok(directory)
     }
@@ -75,12 +78,12 @@ impl Directory {
             for (name, pid, profile) in some {
                 let path = folder.join(unique_name(name, *pid, &mut taken));
                 match file::stage_profile(&path, profile, &mut self.encoder) {
-                    Ok(file) => staged.push(file),
+                    Ok(file) => staged.push((file, name, *pid)),
                     Err(error) => errors.push(error),
                 }
             }
-            for file in staged {
-                match file.appear() {
+            for (file, name, pid) in staged {
+                match file.appear_beside(|| folder.join(unique_name(name, pid, &mut taken))) {
                     Ok(()) => written += 1,
                     Err(error) => errors.push(error),
                 }
@@ -200,20 +203,6 @@ fn size(folder: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-fn remove_unfinished(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            match fs::remove_file(entry.path()) {
-                Ok(()) => tracing::info!("removed the unfinished file {}", entry.path().display()),
-                Err(error) => tracing::warn!("{} cannot be removed: {error}", entry.path().display()),
-            }
-        }
-    }
-    // A window that was killed before its first file was done.
-    let _ = fs::remove_dir(folder);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,14 +270,39 @@ mod tests {
     }
 
     #[test]
+    fn files_of_another_agent_are_not_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let profile = build::empty(Span { duration_ns: 1, period_ns: 1, ..Span::default() });
+        let staged = file::stage_profile(&path("a"), &profile, &mut Encoder::new()).unwrap();
+        for taken in ["a", "b"] {
+            fs::write(path(taken), taken).unwrap();
+        }
+        let mut others = ["b", "c"].into_iter();
+        staged.appear_beside(|| path(others.next().unwrap())).unwrap();
+        assert_eq!(fs::read(path("a")).unwrap(), b"a");
+        assert_eq!(fs::read(path("b")).unwrap(), b"b");
+        assert!(fs::read(path("c")).unwrap().len() > 1);
+        assert_eq!(names(root.path()).unwrap().len(), 3);
+    }
+
+    #[test]
     fn leftovers_are_removed_at_the_start() {
         let root = tempfile::tempdir().unwrap();
         let retention = Retention { age: Duration::from_secs(86_400), bytes: 1 << 20 };
         window(root.path(), "2026-11-23/100000Z", 1);
         let leftover = root.path().join("2026-11-23/100000Z/.unfinished-7-b.cpu.pb.gz");
         fs::write(&leftover, b"torn").unwrap();
+        let probe = root.path().join(".unfinished-7");
+        fs::write(&probe, b"").unwrap();
+        // What somebody is writing.
+        let path = root.path().join("2026-11-23/100000Z/c-1.cpu.pb.gz");
+        let profile = build::empty(Span { duration_ns: 1, period_ns: 1, ..Span::default() });
+        let staged = file::stage_profile(&path, &profile, &mut Encoder::new()).unwrap();
         Directory::open(root.path(), retention).unwrap();
-        assert!(!leftover.exists());
+        assert!(!leftover.exists() && !probe.exists());
+        staged.appear().unwrap();
+        assert!(path.exists());
         assert!(root.path().join("2026-11-23/100000Z/a-1.cpu.pb.gz").exists());
     }
 }

@@ -1,10 +1,10 @@
 //! Writing a file so that it appears whole or not at all.
 
 use std::{
-    ffi::OsString,
+    ffi::{CString, OsString},
     fs::{self, File},
     io::{self, Write},
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
@@ -79,6 +79,9 @@ impl Staged {
         unfinished.push(".tmp");
         let unfinished = folder.join(unfinished);
         let file = File::create(&unfinished)?;
+        // Held until the file is in its place or given up: whoever cleans up sees that it is none of the leftovers. Where a file
+        // system has no locks, another profiler may take it for one; then the rename fails, which is counted.
+        let _ = lock(&file);
         let mut staged = Staged { file, unfinished, path: path.to_owned(), has_appeared: false };
         staged.file.write_all(bytes)?;
         // SAFETY: the descriptor is the file's, and the call touches no memory of ours.
@@ -99,6 +102,75 @@ impl Staged {
         let moved = self.file.sync_all().and_then(|()| fs::rename(&self.unfinished, &self.path));
         self.has_appeared = moved.is_ok();
         moved.map_err(|source| WriteError::Io { path: self.path.clone(), source })
+    }
+
+    /// Likewise, but replaces nothing: where a file has taken its place meanwhile, it goes to one that `other` gives.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn appear_beside(mut self, mut other: impl FnMut() -> PathBuf) -> Result<(), WriteError> {
+        let moved = self.file.sync_all().and_then(|()| {
+            loop {
+                match rename_new(&self.unfinished, &self.path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.path = other(),
+                    result => return result,
+                }
+            }
+        });
+        self.has_appeared = moved.is_ok();
+        moved.map_err(|source| WriteError::Io { path: self.path.clone(), source })
+    }
+}
+
+/// Renames a file to a name that none has yet; `AlreadyExists` where one has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let path = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let (old, new) = (path(from)?, path(to)?);
+    // SAFETY: both are strings that end with a zero and outlive the call, which only reads them.
+    let result = unsafe {
+        libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Not every file system can (renameat2(2)). There, two profilers with one folder may replace each other's files.
+        Some(libc::EINVAL | libc::ENOSYS) => fs::rename(from, to),
+        _ => Err(error),
+    }
+}
+
+/// Locks a file, unless somebody else has done so.
+fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is the file's, and the call touches no memory.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Removes what an interrupted run left unfinished in this folder: what another one is writing is locked, and stays.
+pub fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        // A folder or a FIFO of this name is none of ours, and opening it could wait for ever.
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        let path = entry.path();
+        let in_use = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        match File::open(&path).and_then(|file| lock(&file).map(|()| file)) {
+            Err(error) if in_use(&error) => continue,
+            // What can be neither opened nor locked may still be removed.
+            _ => {}
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => tracing::info!("removed the unfinished file {}", path.display()),
+            Err(error) => tracing::warn!("{} cannot be removed: {error}", path.display()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::confine;
 use crate::pipeline::on_demand::OnDemand;
 use crate::status::Status;
-use crate::sys::own;
+use crate::sys::{lost_pages, own};
 use crate::upload::debuginfo::Files;
 use crate::upload::{Counters, Delivery};
 
@@ -224,6 +224,10 @@ impl Collector for Measured {
         to.counter("windows", "Windows, or parts of them, that were named.", &counters.windows)?;
         to.seconds("naming", "Time that naming took.", &counters.naming_ns)?;
         to.seconds("naming_wait", "Time that windows waited to be named.", &counters.waiting_ns)?;
+        let help = "Times that the kernel refused to hand out a window, which then waited there.";
+        to.counter("window_refusals", help, &counters.refusals)?;
+        let help = "Pages of files that were cut short while they were read.";
+        to.counter("lost_pages", help, &AtomicU64::new(lost_pages::count()))?;
         to.counter("profiles_written", "Profiles written to the folder.", &counters.written)?;
         to.counter("profile_write_errors", "Profiles that could not be written.", &counters.write_errors)?;
         to.counter("windows_pruned", "Windows removed from the folder.", &counters.pruned)?;

@@ -182,6 +182,7 @@ impl Collector {
         }
         let mut processes: HashMap<ProcessKey, Arc<Process>> = HashMap::new();
         let (mut refreshed, mut excluded) = (HashSet::new(), HashSet::new());
+        let mut refused: HashMap<ProcessKey, bool> = HashMap::new();
         for row in &window.rows {
             let process = processes.entry(row.process).or_insert_with(|| self.table.get(&row.process));
             if let Some((was, _)) = self.earlier.get(&(row.process, row.generation)) {
@@ -198,8 +199,10 @@ impl Collector {
                 continue;
             }
             // Code outside of what was mapped at the first sight was loaded since; one look shows all of it.
-            let unknown = frames(row, &window.stacks)
-                .any(|(address, is_kernel)| !is_kernel && process.find(address).is_none());
+            // So does what could not be opened when it was asked for.
+            let unknown = *refused.entry(row.process).or_insert_with(|| process.was_refused())
+                || frames(row, &window.stacks)
+                    .any(|(address, is_kernel)| !is_kernel && process.find(address).is_none());
             if unknown && refreshed.insert(row.process) && self.table.refresh(&row.process) {
                 let now = self.table.get(&row.process);
                 let was = std::mem::replace(process, Arc::clone(&now));

@@ -66,13 +66,15 @@ pub struct ProcessProfile {
     pub outcomes: [u64; OUTCOMES],
 }
 
-/// How long a window took to be finished.
+/// What it took to finish a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
     /// From its end until it was looked at.
     pub waited: Duration,
     /// From then on.
     pub named: Duration,
+    /// How many times the kernel refused to hand it out.
+    pub refusals: u64,
 }
 
 /// A finished window.

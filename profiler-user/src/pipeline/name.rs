@@ -21,7 +21,10 @@ use crate::{
     process::{Area, Object, Process},
     profile::build::{self, Names, Span, Subject, frames},
     symbol::{Functions, KernelPlace, Namer},
-    sys::priority::{self, Urgency},
+    sys::{
+        lost_pages,
+        priority::{self, Urgency},
+    },
 };
 
 /// Who waits while a window is named and another one is due.
@@ -70,13 +73,20 @@ impl<S: Sink> Naming<S> {
                 Patience::Others => Urgency::Late,
             };
             priority::try_set(usual);
+            if let Err(error) = lost_pages::expect() {
+                tracing::debug!("a file that is cut short while it is read ends the profiler: {error}");
+            }
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new(costs.gauge, costs.pace);
             while let Some(job) = jobs.blocking_recv() {
                 let begun = Instant::now();
                 let waited = boottime_ns().saturating_sub(job.window.boottime_ns[1]);
                 let mut named = name(&job, &host, &mut namer);
-                named.effort = Effort { waited: Duration::from_nanos(waited), named: begun.elapsed() };
+                named.effort = Effort {
+                    waited: Duration::from_nanos(waited),
+                    named: begun.elapsed(),
+                    refusals: job.window.refusals,
+                };
                 sink.window(named);
                 drop(job);
                 namer.end_window();

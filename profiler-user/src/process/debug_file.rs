@@ -16,6 +16,10 @@ use object::{
 use super::Object;
 use crate::confine::threads;
 
+/// Bytes up to which a file is read to see whether it is the one that a debug link means. Larger ones are found by build-id
+/// only, which takes no reading: a file with a terabyte of holes costs its owner nothing, and whoever reads it an hour.
+const MOST_CHECKED: u64 = 1 << 30;
+
 /// Where distributions put debug files.
 const DEBUG: &str = "/usr/lib/debug";
 
@@ -29,7 +33,7 @@ pub(crate) fn by_build_id(object: &Object) -> Option<File> {
     let (first, rest) = object.build_id.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
     let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
     let mut roots = std::iter::once(PathBuf::from("/")).chain(object.root.clone());
-    roots.find_map(|root| threads::open(&root.join(&name)).ok())
+    roots.find_map(|root| threads::open_regular(&root.join(&name)).ok())
 }
 
 fn by_link(object: &Object) -> Option<File> {
@@ -44,7 +48,7 @@ fn by_link(object: &Object) -> Option<File> {
         let own = inside(&root, folder);
         let debug = inside(&root, Path::new(DEBUG)).join(folder.strip_prefix("/").unwrap_or(folder));
         for candidate in [own.join(&link), own.join(".debug").join(&link), debug.join(&link)] {
-            match threads::open(&candidate) {
+            match threads::open_regular(&candidate) {
                 Ok(found) if crc32(&found) == Some(checksum) => return Some(found),
                 Ok(_) => tracing::debug!("{} is of another build", candidate.display()),
                 Err(_) => {}
@@ -62,9 +66,13 @@ fn debug_link(file: &File) -> Option<(String, u32)> {
     Some((String::from_utf8(name.to_vec()).ok()?, checksum))
 }
 
-/// CRC-32 of a whole file, as debug links have it.
+/// CRC-32 of a whole file, as debug links have it; `None` of one that is too large.
 fn crc32(file: &File) -> Option<u32> {
-    let mut file = file;
+    if file.metadata().ok()?.len() > MOST_CHECKED {
+        return None;
+    }
+    // It may grow meanwhile.
+    let mut file = file.take(MOST_CHECKED);
     let mut crc = flate2::Crc::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
@@ -19,6 +22,7 @@ use object::{
 };
 
 use super::maps::MapsLine;
+use crate::sys::regular;
 
 /// A loadable, executable part of an ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Object {
     pub folder: Option<PathBuf>,
     /// The root folder of the process that showed the file, while that process lives.
     pub root: Option<PathBuf>,
+    /// Whether it is not known for a reason that may pass: no descriptor was left, no memory, or the disk did not answer.
+    pub refused: bool,
 }
 
 impl Object {
@@ -120,14 +126,22 @@ impl Objects {
             (Owner::Alive(pid), known) => match (by_mapping(pid, line), known) {
                 (Ok(opened), _) => Ok(opened),
                 (Err(_), Some(object)) => return object,
+                (Err(error), None) if may_pass(&error) => Err(error),
                 (Err(_), None) => by_path_when_gone(0, line),
             },
         };
-        let opened = opened.and_then(|(root, file)| Ok((root, file_key(&file)?, file)));
+        let opened = opened.and_then(|(root, file)| {
+            let key = file_key(&file)?;
+            // A disk that does not answer makes no file something other than an ELF file.
+            file.read_at(&mut [0; 64], 0)?;
+            Ok((root, key, file))
+        });
         let opened = opened
             .inspect_err(|error| tracing::debug!("{path}, mapped by {owner:?}, cannot be read: {error}"));
+        let refused = opened.as_ref().err().is_some_and(may_pass);
         let Ok((root, file_key, file)) = opened else {
             return self.add(Object {
+                refused,
                 id: 0,
                 path,
                 build_id: String::new(),
@@ -156,6 +170,7 @@ impl Objects {
             file: Some(file),
             folder,
             root: Some(root),
+            refused: false,
         });
         if self.by_file.len() >= 1024 && self.by_file.len().is_power_of_two() {
             self.by_file.retain(|_, object| object.strong_count() > 0);
@@ -181,8 +196,11 @@ impl Objects {
 fn by_mapping(pid: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     let through_map = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
-    let file = File::open(through_map).or_else(|_| {
-        let file = File::open(below(&root, line))?;
+    let file = regular::open(Path::new(&through_map)).or_else(|error| {
+        if may_pass(&error) {
+            return Err(error);
+        }
+        let file = regular::open(&below(&root, line))?;
         if file.metadata()?.ino() == line.inode { Ok(file) } else { Err(another_file()) }
     })?;
     Ok((root, file))
@@ -193,8 +211,10 @@ fn by_mapping(pid: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
 fn by_path_when_gone(parent: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
     let roots = [(parent != 0).then(|| format!("/proc/{parent}/root")), Some("/".to_owned())];
     for root in roots.into_iter().flatten().map(PathBuf::from) {
-        let Ok(file) = File::open(below(&root, line)) else {
-            continue;
+        let file = match regular::open(&below(&root, line)) {
+            Ok(file) => file,
+            Err(error) if may_pass(&error) => return Err(error),
+            Err(_) => continue,
         };
         let metadata = file.metadata()?;
         let device = metadata.dev();
@@ -210,6 +230,13 @@ fn by_path_when_gone(parent: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, F
 /// A mapped path below a root folder.
 fn below(root: &Path, line: &MapsLine<'_>) -> PathBuf {
     root.join(String::from_utf8_lossy(line.clean_path()).trim_start_matches('/'))
+}
+
+/// Whether the same call may succeed a moment later.
+fn may_pass(error: &io::Error) -> bool {
+    const PASSING: [i32; 6] =
+        [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO, libc::EINTR, libc::EAGAIN];
+    error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
 }
 
 fn another_file() -> io::Error {

@@ -108,6 +108,12 @@ impl Process {
         let index = self.mappings.partition_point(|mapping| mapping.end <= address);
         self.mappings.get(index).filter(|mapping| mapping.start <= address).map(|_| index)
     }
+
+    /// Whether a file that it has mapped could not be opened for a reason that may have passed.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.mappings.iter().any(|mapping| matches!(&mapping.area, Area::Object(object) if object.refused))
+    }
 }
 
 /// All processes that were sampled of late, and what was heard of the others.

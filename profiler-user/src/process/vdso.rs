@@ -23,6 +23,7 @@ pub(super) fn object() -> Object {
         file,
         folder: None,
         root: None,
+        refused: false,
     }
 }
 

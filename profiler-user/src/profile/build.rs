@@ -235,9 +235,9 @@ impl<'a> Builder<'a> {
         }
         let subject = self.subject;
         let own = [
-            ("process", subject.process.name.clone()),
+            ("process", clean(&subject.process.name)),
             ("pid", subject.pid.to_string()),
-            ("thread", thread_name(thread)),
+            ("thread", clean(&thread_name(thread))),
             ("host", subject.host.to_owned()),
         ];
         let identity = &subject.process.identity.labels;
@@ -417,6 +417,11 @@ impl<'a> Builder<'a> {
 
 fn index(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// A name without what a terminal would act on: processes and threads call themselves what they like (prctl(2)).
+fn clean(name: &str) -> String {
+    name.replace(char::is_control, "\u{fffd}")
 }
 
 fn thread_name(name: &Name) -> String {

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     os::fd::AsRawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -54,6 +55,8 @@ pub(super) struct ElfNamer {
     /// Times that a file's debug information was left alone.
     without_lines: u64,
     go: GoNamer,
+    /// Times that reading a file ended in a panic.
+    broken: u64,
     nothing: Functions,
 }
 
@@ -67,6 +70,7 @@ impl ElfNamer {
             without_debug_file: HashSet::new(),
             without_lines: 0,
             go: GoNamer::default(),
+            broken: 0,
             nothing: Arc::new([]),
         }
     }
@@ -174,19 +178,35 @@ impl ElfNamer {
         found
     }
 
-    fn name_batch(&self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
+    fn name_batch(&mut self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
         loop {
-            match self.symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses)) {
-                Ok(symbolized) => {
-                    return symbolized
-                        .iter()
-                        .map(|symbolized| match symbolized {
-                            Symbolized::Sym(sym) => functions(sym),
-                            Symbolized::Unknown(_) => Arc::clone(&self.nothing),
-                        })
-                        .collect();
+            let blazesym = &self.symbolizer;
+            let ask = || -> Result<Vec<Functions>, blazesym::Error> {
+                let symbolized =
+                    blazesym.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
+                let functions = symbolized.iter().map(|symbolized| match symbolized {
+                    Symbolized::Sym(sym) => functions(sym),
+                    Symbolized::Unknown(_) => Arc::clone(&self.nothing),
+                });
+                Ok(functions.collect())
+            };
+            // Of a file that was made to break its readers, or that changes while it is read, nobody knows what they do with
+            // it. Whatever a panic left behind is dropped.
+            match catch_unwind(AssertUnwindSafe(ask)) {
+                Ok(Ok(functions)) => return functions,
+                Ok(Err(error)) => tracing::debug!("an object's names cannot be read: {error}"),
+                Err(_) => {
+                    self.symbolizer = symbolizer();
+                    self.parsed.clear();
+                    self.broken += 1;
+                    if self.broken.is_power_of_two() {
+                        tracing::warn!(
+                            "files that broke the symbolizer while their names were read: {}",
+                            self.broken
+                        );
+                    }
+                    return vec![Arc::clone(&self.nothing); addresses.len()];
                 }
-                Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
             }
             // Debug information that cannot be read does not cost the symbols.
             if !source.debug_syms {

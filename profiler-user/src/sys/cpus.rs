@@ -1,6 +1,6 @@
 //! Which CPUs the kernel has.
 
-use std::{fs, io};
+use std::{fs, io, sync::OnceLock};
 
 /// CPUs that are running now: where perf events can be opened.
 ///
@@ -14,8 +14,14 @@ pub fn online() -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// As for [`online`].
-pub fn possible() -> io::Result<Vec<u32>> {
-    read("/sys/devices/system/cpu/possible")
+pub fn possible() -> io::Result<&'static [u32]> {
+    // The kernel never changes it, and maps are read at times when there may be no descriptor left to open a file.
+    static POSSIBLE: OnceLock<Vec<u32>> = OnceLock::new();
+    if let Some(known) = POSSIBLE.get() {
+        return Ok(known);
+    }
+    let read = read("/sys/devices/system/cpu/possible")?;
+    Ok(POSSIBLE.get_or_init(|| read))
 }
 
 /// CPUs that are plugged in now, online or not.

@@ -71,10 +71,13 @@ fn judge(symbols: &Symbols, code: impl Fn(Symbol) -> Option<Vec<u8>>) -> UserRea
         Some(false) => return UserReads::Safe,
         None => return UserReads::Unknown,
     }
-    if let Some(mended) = symbols.get(MENDED)
-        && calls(copy, mended) == Some(true)
-    {
-        return UserReads::Safe;
+    if let Some(mended) = symbols.get(MENDED) {
+        match calls(copy, mended) {
+            Some(true) => return UserReads::Safe,
+            Some(false) => {}
+            // Reading may fail at one time and not at another.
+            None => return UserReads::Unknown,
+        }
     }
     for caller in [Some(check), symbols.get(CHECK_HEAP)].into_iter().flatten() {
         match calls(caller, look_up) {

@@ -12,6 +12,17 @@ use super::{
 };
 use crate::process::{Object, debug_file};
 
+/// What the rows of a page are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PageKind {
+    /// The file's.
+    Sound,
+    /// A stand-in: the file has none that can be understood, and never will.
+    Unsupported,
+    /// A stand-in: the file could not be read, for want of descriptors, memory or a disk that answers. That may pass.
+    Unread,
+}
+
 /// The rows of an object.
 pub(super) struct Source {
     object: Arc<Object>,
@@ -82,20 +93,20 @@ impl Source {
         self.pages
     }
 
-    /// The rows of a page, by its number from the first: offsets, and what `number` makes of the rules. With
-    /// `false` they stand for rows that cannot be built.
+    /// The rows of a page, by its number from the first: offsets, and what `number` makes of the rules. Says also whether they
+    /// are the file's.
     pub(super) fn page(
         &mut self,
         page: u32,
         store: Option<&mut Store>,
         mut number: impl FnMut(Rule) -> u16,
-    ) -> (Vec<(u16, u16)>, bool) {
+    ) -> (Vec<(u16, u16)>, PageKind) {
         let mut store = store.filter(|_| self.key.is_some());
         if let Some(rows) = self.cached(page, store.as_deref_mut(), &mut number) {
             if let Some(store) = store {
                 store.figures.hits += 1;
             }
-            return (rows, true);
+            return (rows, PageKind::Sound);
         }
         if let Some(store) = store {
             store.figures.misses += 1;
@@ -104,12 +115,15 @@ impl Source {
         match self.table().and_then(|table| table.page(address)) {
             Ok(rows) => {
                 let numbered = rows.into_iter().map(|(offset, rule)| (offset, number(rule)));
-                (numbered.collect(), true)
+                (numbered.collect(), PageKind::Sound)
             }
             Err(error) => {
                 tracing::debug!("a page of an unwind table cannot be built: {error}");
-                // A page without rules: asking for it again would fail again.
-                (vec![(0, number(Rule::UNSUPPORTED))], false)
+                // A page without rules, so that it is not asked for at once again.
+                // A file that ends too early is damaged.
+                let refused = matches!(&error, Error::Read(error) if error.raw_os_error().is_some());
+                let kind = if refused { PageKind::Unread } else { PageKind::Unsupported };
+                (vec![(0, number(Rule::UNSUPPORTED))], kind)
             }
         }
     }

@@ -21,7 +21,7 @@ use super::{
     depth::Depth,
     extents::Extent,
     memory::{Pool, Rules, Words},
-    source::Source,
+    source::{PageKind, Source},
     store::{Store, StoreFigures},
     walk::{Lookup, Start, walk},
 };
@@ -57,8 +57,8 @@ struct Page {
     rows: u32,
     /// The window in which it was loaded, its low 32 bits: a page is not older than that, used or not.
     loaded: u32,
-    /// Whether its rows are those of the file, and not a stand-in for them.
-    sound: bool,
+    /// Whether its rows are those of the file.
+    kind: PageKind,
 }
 
 /// The code of an object.
@@ -73,6 +73,8 @@ struct Code {
     /// Processes that map it.
     users: u32,
     idle_windows: u32,
+    /// Windows at whose end there were pages that could not be read.
+    failed_windows: u32,
 }
 
 /// The mappings of a process.
@@ -299,16 +301,33 @@ impl<W: Words, K: Kernel> Tables<W, K> {
     pub fn end_window(&mut self, window: u64) {
         self.window = window as u32;
         self.save_window();
-        let mut gone = Vec::new();
+        let (mut gone, mut unread) = (Vec::new(), Vec::new());
         for (&object, code) in &mut self.code {
-            if let Some(code) = code
-                && code.users == 0
-            {
+            let Some(code) = code else { continue };
+            let before = unread.len();
+            unread.extend(
+                code.loaded
+                    .iter()
+                    .filter(|(_, page)| page.kind == PageKind::Unread)
+                    .map(|(&page, _)| (object, page)),
+            );
+            if unread.len() > before {
+                // Seldom where it goes on: after one window, two, four and so on.
+                code.failed_windows += 1;
+                if !code.failed_windows.is_power_of_two() {
+                    unread.truncate(before);
+                }
+            }
+            if code.users == 0 {
                 code.idle_windows += 1;
                 if code.idle_windows > IDLE_WINDOWS {
                     gone.push(object);
                 }
             }
+        }
+        // The kernel side asks for them again, and with them comes what the file has.
+        for (object, page) in unread {
+            self.unload(object, page);
         }
         for object in gone {
             self.forget_object(object);
@@ -390,6 +409,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             wanted: 0,
             users: 0,
             idle_windows: 0,
+            failed_windows: 0,
         };
         self.code.insert(object.id, Some(code));
         if u64::from(pages) <= SMALL_PAGES {
@@ -407,7 +427,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         if page >= code.pages || code.loaded.contains_key(&page) {
             return;
         }
-        let (rows, sound) = code.source.page(page, self.store.as_mut(), |rule| self.rules.number(rule));
+        let (rows, kind) = code.source.page(page, self.store.as_mut(), |rule| self.rules.number(rule));
         let directory = code.directory.unit;
         let Some(extent) = self.take(size_of_val(&*rows)) else {
             return;
@@ -417,7 +437,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         self.pool.set_page(directory, page, PageEntry::pack(extent.unit, count));
         if let Some(Some(code)) = self.code.get_mut(&object) {
-            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, sound });
+            code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, kind });
         }
     }
 

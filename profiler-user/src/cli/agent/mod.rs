@@ -19,6 +19,7 @@ use anyhow::{Context, anyhow};
 use super::{
     Failure, Outcome,
     capturing::{self, CaptureArgs, Running},
+    failure,
 };
 use crate::{
     budget::Maps,
@@ -36,6 +37,9 @@ use sink::Writer;
 
 /// Below the output folder, beside the days.
 const SPOOL: &str = ".spool";
+
+/// When what could not be loaded is tried again, unless windows are shorter.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Arguments of `profiler agent`.
 #[derive(clap::Args, Clone, Debug, PartialEq)]
@@ -213,9 +217,35 @@ fn run_until(
             }
         };
         if is_turn {
-            let session = match session.take() {
-                Some(session) => session,
-                None => load()?,
+            let loaded = match session.take() {
+                Some(session) => Ok(session),
+                None => load(),
+            };
+            let session = match loaded {
+                Ok(session) => session,
+                Err(Failure::CannotStart(error) | Failure::WhileRunning(error)) => {
+                    // It was possible when the agent started, so it may be soon again.
+                    let wait = args.window.min(RETRY);
+                    tracing::error!(
+                        "this turn cannot begin, it is tried again in {} s: {}",
+                        wait.as_secs_f64(),
+                        failure::sentence(&error)
+                    );
+                    let again = async {
+                        tokio::select! {
+                            () = end => false,
+                            () = tokio::time::sleep(wait) => true,
+                        }
+                    };
+                    if runtime.block_on(again) {
+                        continue;
+                    }
+                    match ended {
+                        Ended::Stopped => break None,
+                        Ended::Changed(changed) => break Some(*changed),
+                        Ended::Turn => continue,
+                    }
+                }
             };
             gauge.set_maps(session.map_bytes());
             let (running, cutter) =

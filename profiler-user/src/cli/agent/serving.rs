@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 
-use super::super::capturing;
+use super::super::{capturing, logging};
 use crate::{
     http::{
         debug::{self, Debug},
@@ -143,7 +143,7 @@ pub(super) fn start(access: Access, host: Host, folder: &Path) -> anyhow::Result
         format!("nothing can be served at {address}: choose another address or port with --http")
     })?;
     // Port 0 is one that the kernel chooses.
-    eprintln!("profiler: serving at {}", server.address());
+    logging::say(format_args!("serving at {}", server.address()));
     Ok(server)
 }
 

@@ -84,11 +84,13 @@ impl Writer {
                 (process.name, process.key.pid, process.profile)
             })
             .collect();
+        let all = profiles.len();
         let (written, errors) = self.directory.write(window.span.start_unix_ns, &profiles);
         tracing::info!("wrote {written} profiles");
         let counters = &self.status.counters;
         counters.written.fetch_add(written as u64, Ordering::Relaxed);
-        counters.write_errors.fetch_add(errors.len() as u64, Ordering::Relaxed);
+        // A folder that cannot be made is one error and the end of all profiles in it.
+        counters.write_errors.fetch_add((all - written) as u64, Ordering::Relaxed);
         for error in errors {
             tracing::error!("{error}");
         }

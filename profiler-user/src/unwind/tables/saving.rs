@@ -1,7 +1,7 @@
 //! When rows are written to the cache: at the end of a window and of the run, never while a sample waits.
 
 use super::{Code, Kernel, Tables};
-use crate::unwind::memory::Words;
+use crate::unwind::{memory::Words, source::PageKind};
 
 /// Bytes of entries that are written at the end of a window; the last one may go beyond. The others' turn comes in the
 /// next window.
@@ -36,7 +36,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
                 break;
             }
             let saved = source.save(store, &mut self.rules, |page| {
-                let page = loaded.get(&page).filter(|page| page.sound)?;
+                let page = loaded.get(&page).filter(|page| page.kind == PageKind::Sound)?;
                 Some(self.pool.rows(page.extent, page.rows as usize))
             });
             match saved {
@@ -54,7 +54,10 @@ impl<W: Words, K: Kernel> Tables<W, K> {
 impl Code {
     /// Number of loaded pages that the cache lacks.
     fn unsaved(&self) -> usize {
-        self.loaded.iter().filter(|&(&page, loaded)| loaded.sound && !self.source.has(page)).count()
+        self.loaded
+            .iter()
+            .filter(|&(&page, loaded)| loaded.kind == PageKind::Sound && !self.source.has(page))
+            .count()
     }
 
     /// Whether the cache lacks one page for every `share` that it has, and enough to be worth it.
