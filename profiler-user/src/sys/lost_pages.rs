@@ -26,8 +26,10 @@ pub fn count() -> u64 {
 /// # Errors
 /// When the kernel refuses the handler.
 pub fn expect() -> io::Result<()> {
-    // SAFETY: numbers only.
-    let (page, thread) = unsafe { (libc::sysconf(libc::_SC_PAGESIZE), libc::gettid()) };
+    // SAFETY: a number goes in, and one comes out.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // SAFETY: gettid has no memory effects.
+    let thread = unsafe { libc::gettid() };
     PAGE.store(usize::try_from(page).map_err(io::Error::other)?, Ordering::Relaxed);
     READER.store(thread, Ordering::Relaxed);
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_bus_error;
@@ -44,8 +46,10 @@ pub fn expect() -> io::Result<()> {
 
 /// Puts a page of zeros where one was gone. Any other SIGBUS ends the process as ever, when the instruction runs again.
 extern "C" fn on_bus_error(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo_t, and of SIGBUS it has an address.
-    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo_t, which nobody else has.
+    let info = unsafe { &*info };
+    // SAFETY: of SIGBUS it has an address.
+    let (code, address) = (info.si_code, unsafe { info.si_addr() } as usize);
     // SAFETY: gettid has no memory effects.
     let is_reader = unsafe { libc::gettid() } == READER.load(Ordering::Relaxed);
     let page = PAGE.load(Ordering::Relaxed);

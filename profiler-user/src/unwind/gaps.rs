@@ -38,7 +38,8 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
         let end = all.get(index + 1).map_or(window.end, |&(next, _)| next);
         if rule == Rule::GAP
             && !(address..end).contains(&code.entry)
-            && let Some(table) = code.linkage_table(address..end)
+            && let Some(table) =
+                code.linkage_table(address..end).or_else(|| code.frameless_vdso(address..end))
         {
             filled.append(&table);
             continue;
@@ -94,6 +95,19 @@ impl Code<'_> {
         if gap.end > behind {
             rules.push(behind, if gap.end - behind >= LARGE { Rule::FRAME_POINTER } else { Rule::GAP });
         }
+        Some(rules)
+    }
+
+    /// The rules of a gap that has the vDSO of an aarch64 kernel in it.
+    fn frameless_vdso(&self, gap: Range<u64>) -> Option<Steps> {
+        if self.arch != Arch::Aarch64 || gap.end - gap.start >= LARGE {
+            return None;
+        }
+        let functions = aarch64::frameless_before_trampoline(&self.read(gap.clone())?, gap.start)?;
+        let mut rules = Steps::default();
+        rules.push(gap.start, Rule::GAP);
+        rules.push(functions.start, self.arch.called());
+        rules.push(functions.end, Rule::GAP);
         Some(rules)
     }
 
@@ -234,6 +248,28 @@ mod tests {
         assert_eq!(filled_on_aarch64(&list, &code), expected);
         let no_table = [NOP; 40];
         assert_eq!(filled_on_aarch64(&list, &no_table), list);
+    }
+
+    #[test]
+    fn functions_of_an_aarch64_vdso_keep_the_return_address_in_its_register_but_for_the_trampoline() {
+        // A function with a frame; one without; nop; mov x8, #139; svc; one with a frame.
+        let code = [
+            0xa9bf_7bfd,
+            0xa8c1_7bfd,
+            0xd65f_03c0,
+            0xd503_233f,
+            0xd400_0001,
+            0xd65f_03c0,
+            0xd503_201f,
+            0xd280_1168,
+            0xd400_0001,
+            0xa9b8_7bfd,
+        ];
+        let called = Arch::Aarch64.called();
+        let gap = [(0x1000, Rule::GAP)];
+        let expected = [(0x1000, Rule::GAP), (0x1008, called), (0x1018, Rule::GAP)];
+        assert_eq!(filled_on_aarch64(&gap, &code), expected);
+        assert_eq!(filled_on_aarch64(&gap, &code[..7]), gap);
     }
 
     #[test]

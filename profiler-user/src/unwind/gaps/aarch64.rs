@@ -1,5 +1,7 @@
 //! Code of aarch64 that is known by its instructions.
 
+use std::ops::Range;
+
 use profiler_common::unwind::rule::Rule;
 
 use super::{Arch, Steps};
@@ -81,4 +83,72 @@ pub(super) fn behind_clone(bytes: &[u8], start: u64) -> Option<u64> {
         is_branch && index + (*word as usize >> 5 & 0x7_ffff) == code.len()
     };
     code.iter().enumerate().skip(call + 1).any(leads_to_end).then(|| start + 4 * (call as u64 + 1))
+}
+
+/// Where the functions of the vDSO are that leave the stack and the return address's register as they are: those in front of
+/// the trampoline that signal handlers return to, as far as that is so. No kernel describes its code; what tells the time
+/// needs no frame, and asks the kernel without one.
+///
+/// What is right before the trampoline is left out, for there its callers are looked up.
+pub(super) fn frameless_before_trampoline(bytes: &[u8], first: u64) -> Option<Range<u64>> {
+    const TRAMPOLINE: [u32; 2] = [0xd280_1168, SYSTEM_CALL];
+    let code: Vec<u32> = bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
+    let trampoline = code.windows(2).position(|words| words == TRAMPOLINE)?;
+    let end = trampoline.checked_sub(1)?;
+    let start = code.get(..end)?.iter().rposition(|&word| needs_frame(word)).map_or(0, |index| index + 1);
+    let at = |index: usize| first + 4 * index as u64;
+    (start < end).then(|| at(start)..at(end))
+}
+
+/// Whether an instruction moves the stack pointer or calls (Arm ARM, section C4.1).
+fn needs_frame(word: u32) -> bool {
+    [
+        // bl
+        (0xfc00_0000, 0x9400_0000),
+        // blr, also with a signature
+        (0xfeff_f000, 0xd63f_0000),
+        // add, sub to sp: with a constant, with a register
+        (0x3f80_001f, 0x1100_001f),
+        (0x3fe0_001f, 0x0b20_001f),
+        // stp, ldp and str, ldr that move sp
+        (0x3a80_03e0, 0x2880_03e0),
+        (0x3b20_07e0, 0x3800_07e0),
+    ]
+    .iter()
+    .any(|&(mask, value)| word & mask == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_that_need_a_frame() {
+        for word in [
+            0x9400_00a2, // bl
+            0xd63f_0140, // blr x10
+            0xd73f_0a9f, // blraa x20, sp
+            0xd100_43ff, // sub sp, sp, #16
+            0x9100_03bf, // mov sp, x29
+            0xcb21_63ff, // sub sp, sp, x1
+            0xa9b8_7bfd, // stp x29, x30, [sp, #-128]!
+            0xa8c8_7bfd, // ldp x29, x30, [sp], #128
+            0xf81f_0ffe, // str x30, [sp, #-16]!
+            0xf841_07fe, // ldr x30, [sp], #16
+        ] {
+            assert!(needs_frame(word), "{word:#x}");
+        }
+        for word in [
+            0xd503_233f, // paciasp
+            0x8b24_63e4, // add x4, sp, x4
+            0xd400_0001, // svc #0
+            0xd65f_03c0, // ret
+            0xf940_03e0, // ldr x0, [sp]
+            0xa901_53f3, // stp x19, x20, [sp, #16]
+            0x5400_0366, // b.vs
+            0xb900_6fe0, // str w0, [sp, #108]
+        ] {
+            assert!(!needs_frame(word), "{word:#x}");
+        }
+    }
 }
