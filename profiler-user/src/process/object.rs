@@ -347,6 +347,7 @@ mod tests {
             file: None,
             folder: None,
             root: None,
+            refused: false,
         };
         assert_eq!(object.address_of(0x1010), Some(0x2010));
         assert_eq!(object.address_of(0x500f), Some(0x900f));
