@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::Read,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +34,13 @@ pub(crate) fn by_build_id(object: &Object) -> Option<File> {
     let (first, rest) = object.build_id.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
     let name = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
     let mut roots = std::iter::once(PathBuf::from("/")).chain(object.root.clone());
-    roots.find_map(|root| threads::open_regular(&root.join(&name)).ok())
+    roots.find_map(|root| threads::open_regular(&root.join(&name)).ok().filter(is_elf))
+}
+
+/// Whether a file begins as an ELF file does: readers may go through all of another one in search of what it is not.
+fn is_elf(file: &File) -> bool {
+    let mut magic = [0; 4];
+    file.read_exact_at(&mut magic, 0).is_ok() && magic == object::elf::ELFMAG
 }
 
 fn by_link(object: &Object) -> Option<File> {
