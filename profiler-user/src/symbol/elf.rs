@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     os::fd::AsRawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -152,18 +153,10 @@ impl ElfNamer {
         found
     }
 
-    fn name_batch(&self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
+    fn name_batch(&mut self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
         loop {
-            match self.symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses)) {
-                Ok(symbolized) => {
-                    return symbolized
-                        .iter()
-                        .map(|symbolized| match symbolized {
-                            Symbolized::Sym(sym) => functions(sym),
-                            Symbolized::Unknown(_) => Arc::clone(&self.nothing),
-                        })
-                        .collect();
-                }
+            match self.ask(source, addresses) {
+                Ok(found) => return found,
                 Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
             }
             // Debug information that cannot be read does not cost the symbols.
@@ -171,6 +164,29 @@ impl ElfNamer {
                 return vec![Arc::clone(&self.nothing); addresses.len()];
             }
             source.debug_syms = false;
+        }
+    }
+
+    /// Asks blazesym. Files belong to whoever runs them, and one that makes it panic costs that file its names, but not the
+    /// agent its thread.
+    fn ask(&mut self, source: &Elf, addresses: &[u64]) -> Result<Vec<Functions>, String> {
+        let (symbolizer, nothing) = (&self.symbolizer, &self.nothing);
+        let ask = || {
+            let answer = symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
+            let named = |symbolized: &Symbolized<'_>| match symbolized {
+                Symbolized::Sym(sym) => functions(sym),
+                Symbolized::Unknown(_) => Arc::clone(nothing),
+            };
+            Ok::<_, blazesym::Error>(answer.iter().map(named).collect())
+        };
+        // Nothing of the symbolizer is used after a panic.
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => {
+                self.symbolizer = self::symbolizer();
+                self.parsed.clear();
+                Err("it makes blazesym panic".to_owned())
+            }
         }
     }
 
