@@ -29,6 +29,7 @@ pub mod cpu;
 pub mod dist;
 pub mod elf;
 pub mod folder;
+pub mod fuzz;
 pub mod golden;
 pub mod grpc;
 pub mod held;
