@@ -36,10 +36,10 @@ pub(super) fn identity(bytes: &[u8]) {
 pub(super) fn events(bytes: &[u8]) {
     let mut input = Input(bytes);
     let how = input.u8();
-    if let Some(event) = sideband::parse(input.0) {
-        if let sideband::Kind::Mmap2 { map, .. } = event.kind {
-            assert!(map.len > 0 && map.addr.checked_add(map.len).is_some(), "{map:?}");
-        }
+    if let Some(event) = sideband::parse(input.0)
+        && let sideband::Kind::Mmap2 { map, .. } = event.kind
+    {
+        assert!(map.len > 0 && map.addr.checked_add(map.len).is_some(), "{map:?}");
     }
     // Messages are told apart by their length; zeros fill it up.
     let lengths = [
