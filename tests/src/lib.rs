@@ -31,6 +31,7 @@ pub mod dist;
 pub mod elf;
 pub mod faults;
 pub mod folder;
+pub mod fuzz;
 pub mod golden;
 pub mod grpc;
 pub mod held;

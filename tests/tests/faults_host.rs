@@ -17,7 +17,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(path: PathBuf, size: &str) -> SmallDisk {
-        fs::create_dir(&path).expect("a folder");
+        assert!(fs::create_dir(&path).is_ok(), "{}", path.display());
         must_run(
             Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "small"]).arg(&path),
         );
@@ -202,7 +202,7 @@ const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
 impl SecondCpu {
     fn set(online: bool) {
         let set = fs::write(ONLINE, if online { "1" } else { "0" });
-        set.unwrap_or_else(|error| panic!("this test needs a CPU that can be taken away: {ONLINE}: {error}"));
+        assert!(set.is_ok(), "this test needs a CPU that can be taken away: {ONLINE}: {set:?}");
     }
 }
 

@@ -7,6 +7,7 @@ mod compare;
 mod dist;
 mod ebpf;
 mod example;
+mod fuzz;
 mod golden;
 mod vm;
 
@@ -36,6 +37,8 @@ enum Chore {
     /// Set the profiler's stacks beside those of another tool. Needs root.
     #[command(subcommand)]
     Compare(compare::Command),
+    /// Feed damaged and arbitrary input to everything that reads what others wrote.
+    Fuzz(fuzz::Fuzz),
     /// Record the stacks of tests/golden anew.
     #[command(subcommand)]
     Golden(golden::Command),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Chore::BuildAarch64(args) => aarch64::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Compare(command) => compare::run(&command),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Golden(command) => golden::run(&command),
         Chore::Dist(args) => dist::run(&args),
         Chore::Vm(command) => vm::run(&command),

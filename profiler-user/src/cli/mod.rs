@@ -127,6 +127,14 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The arguments that the text of an agent's configuration stands for.
+///
+/// # Errors
+/// Sentences that each say what is wrong, with their lines, from 1; 0 where no line is to blame.
+pub fn configuration(text: &str) -> Result<Vec<std::ffi::OsString>, Vec<(usize, String)>> {
+    agent::configuration(text)
+}
+
 /// Parses the process's arguments, runs the subcommand and reports its failure as one sentence on stderr.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

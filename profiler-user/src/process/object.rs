@@ -68,7 +68,27 @@ pub struct Object {
 }
 
 impl Object {
-    /// The address that the file itself gives to a file offset; `None` for an offset outside executable segments.
+    /// An object of an open file, as if a process had mapped it that is gone. Its separate debug file is looked for by its
+    /// build-id only.
+    #[must_use]
+    pub fn of_file(id: u64, file: File) -> Self {
+        let Elf { segments, build_id, mark } = read_elf(&file).unwrap_or_default();
+        let path = String::new();
+        Self {
+            id,
+            path,
+            build_id,
+            mark,
+            segments,
+            file: Some(file),
+            folder: None,
+            root: None,
+            refused: false,
+        }
+    }
+
+    /// The address that the file itself gives to a file offset; `None` for an offset outside executable segments, and where
+    /// the file's own headers give an address that does not exist.
     ///
     /// The two differ in files that lld links, where segments are not laid out at their offsets.
     #[must_use]
@@ -76,7 +96,7 @@ impl Object {
         self.segments
             .iter()
             .find(|segment| offset >= segment.offset && offset - segment.offset < segment.size)
-            .map(|segment| offset - segment.offset + segment.address)
+            .and_then(|segment| (offset - segment.offset).checked_add(segment.address))
     }
 }
 
@@ -353,6 +373,8 @@ mod tests {
         assert_eq!(object.address_of(0x500f), Some(0x900f));
         assert_eq!(object.address_of(0x5010), None);
         assert_eq!(object.address_of(0), None);
+        let hostile = Object { segments: vec![Segment { offset: 0, size: 9, address: u64::MAX }], ..object };
+        assert_eq!((hostile.address_of(0), hostile.address_of(1)), (Some(u64::MAX), None));
     }
 
     #[test]

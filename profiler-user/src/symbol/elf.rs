@@ -180,39 +180,45 @@ impl ElfNamer {
 
     fn name_batch(&mut self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
         loop {
-            let blazesym = &self.symbolizer;
-            let ask = || -> Result<Vec<Functions>, blazesym::Error> {
-                let symbolized =
-                    blazesym.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
-                let functions = symbolized.iter().map(|symbolized| match symbolized {
-                    Symbolized::Sym(sym) => functions(sym),
-                    Symbolized::Unknown(_) => Arc::clone(&self.nothing),
-                });
-                Ok(functions.collect())
-            };
-            // Of a file that was made to break its readers, or that changes while it is read, nobody knows what they do with
-            // it. Whatever a panic left behind is dropped.
-            match catch_unwind(AssertUnwindSafe(ask)) {
-                Ok(Ok(functions)) => return functions,
-                Ok(Err(error)) => tracing::debug!("an object's names cannot be read: {error}"),
-                Err(_) => {
-                    self.symbolizer = symbolizer();
-                    self.parsed.clear();
-                    self.broken += 1;
-                    if self.broken.is_power_of_two() {
-                        tracing::warn!(
-                            "files that broke the symbolizer while their names were read: {}",
-                            self.broken
-                        );
-                    }
-                    return vec![Arc::clone(&self.nothing); addresses.len()];
-                }
+            match self.ask(source, addresses) {
+                Ok(found) => return found,
+                Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
             }
             // Debug information that cannot be read does not cost the symbols.
             if !source.debug_syms {
                 return vec![Arc::clone(&self.nothing); addresses.len()];
             }
             source.debug_syms = false;
+        }
+    }
+
+    /// Asks blazesym. Files belong to whoever runs them, and one that makes it panic costs that file its names, but not the
+    /// agent its thread.
+    fn ask(&mut self, source: &Elf, addresses: &[u64]) -> Result<Vec<Functions>, String> {
+        let (symbolizer, nothing) = (&self.symbolizer, &self.nothing);
+        let ask = || {
+            let answer = symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
+            let named = |symbolized: &Symbolized<'_>| match symbolized {
+                Symbolized::Sym(sym) => functions(sym),
+                Symbolized::Unknown(_) => Arc::clone(nothing),
+            };
+            Ok::<_, blazesym::Error>(answer.iter().map(named).collect())
+        };
+        // Nothing of the symbolizer is used after a panic.
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => {
+                self.symbolizer = self::symbolizer();
+                self.parsed.clear();
+                self.broken += 1;
+                if self.broken.is_power_of_two() {
+                    tracing::warn!(
+                        "files that broke the symbolizer while their names were read: {}",
+                        self.broken
+                    );
+                }
+                Err("it makes blazesym panic".to_owned())
+            }
         }
     }
 

@@ -523,10 +523,9 @@ fn is_generated(object: &Object) -> bool {
 fn delta(mapping: &Mapping, object: &Object) -> Option<u64> {
     let end = mapping.offset.saturating_add(mapping.end - mapping.start);
     // A mapping begins at a page of memory, a segment anywhere in one.
-    let segment = object
-        .segments
-        .iter()
-        .find(|segment| segment.offset < end && segment.offset + segment.size > mapping.offset)?;
+    let segment = object.segments.iter().find(|segment| {
+        segment.offset < end && segment.offset.saturating_add(segment.size) > mapping.offset
+    })?;
     let own = mapping.offset.wrapping_sub(segment.offset).wrapping_add(segment.address);
     Some(own.wrapping_sub(mapping.start))
 }

@@ -102,6 +102,14 @@ fn from_file(path: &Path) -> Result<Vec<OsString>, Vec<String>> {
     })
 }
 
+/// The arguments that a configuration's text stands for.
+///
+/// # Errors
+/// Sentences that each say what is wrong, with their lines, from 1; 0 where no line is to blame.
+pub(in crate::cli) fn configuration(text: &str) -> Result<Vec<OsString>, Vec<(usize, String)>> {
+    from_text(text, &settings())
+}
+
 /// Arguments of a file's text, or its errors with their lines, from 1.
 fn from_text(text: &str, settings: &[Arg]) -> Result<Vec<OsString>, Vec<(usize, String)>> {
     let line = |at: usize| text.get(..at).map_or(0, |before| 1 + before.matches('\n').count());

@@ -31,6 +31,7 @@ use crate::{
     units,
     upload::{Origin, Target, Uploads, receiver::receiver},
 };
+pub(super) use config::configuration;
 use profiler_common::outcome::{Kind, OUTCOMES, Outcome as How};
 use reload::Reload;
 use sink::Writer;

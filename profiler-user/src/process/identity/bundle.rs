@@ -106,7 +106,7 @@ pub(super) fn of_docker(config: &Value) -> Names {
 }
 
 /// A bundle of the Open Container Initiative; annotations of containerd, cri-o, nerdctl.
-fn of_bundle(config: &Value) -> Names {
+pub(super) fn of_bundle(config: &Value) -> Names {
     let annotations = &config["annotations"];
     let first = |keys: &[&str]| keys.iter().find_map(|key| text(&annotations[*key]));
     Names {

@@ -91,6 +91,21 @@ impl Identity {
         Identity { labels: labels.collect(), excluded: false }
     }
 
+    /// Who a process is by what others wrote: its /proc/PID/cgroup and environ, and what its container's engine keeps of the
+    /// container, as JSON. It is what a look at /proc ends in, without /proc.
+    #[must_use]
+    pub fn of_texts(cgroup: &str, environ: &[u8], engine: &str) -> Identity {
+        let path = cgroup::path_of(cgroup);
+        let config = serde_json::from_str(engine).unwrap_or_default();
+        Identity::new(&Draft {
+            place: path.map(cgroup::read).unwrap_or_default(),
+            path: path.map(str::to_owned),
+            names: bundle::of_docker(&config).or(&bundle::of_bundle(&config)),
+            declared: environment::read(environ),
+            ..Draft::default()
+        })
+    }
+
     /// What rules make of it, with facts that only they see.
     fn after(self, rules: &Rules, facts: &[(String, String)]) -> Identity {
         let mut labels: rules::Labels =

@@ -184,7 +184,7 @@ fn rule(cursor: &mut Cursor<'_>) -> Option<Rule> {
         cfa_offset: cursor.u32()?.cast_signed(),
         fp_offset: cursor.u32()?.cast_signed(),
     };
-    let known = rule.kind <= kind::CLONE && rule.fp <= fp::UNDEFINED && rule.ra <= ra::REGISTER;
+    let known = rule.kind <= kind::OTHER_STACK && rule.fp <= fp::UNDEFINED && rule.ra <= ra::REGISTER;
     let registers = [rule.cfa_register, rule.fp_register, rule.ra_register];
     (known && registers.iter().all(|&register| register < REGISTERS)).then_some(rule)
 }

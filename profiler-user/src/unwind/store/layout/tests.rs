@@ -43,6 +43,17 @@ fn read(bytes: &[u8]) -> Result<Content, Damaged> {
 
 use super::rows as rows_of;
 
+/// Go's programs have all of them.
+#[test]
+fn every_kind_of_rule_is_read_back() {
+    let of_kind = |number: u16| Rule::special(u8::try_from(number).unwrap());
+    let kinds = 0..=u16::from(kind::OTHER_STACK);
+    let mut draft = Draft::default();
+    draft.page(0, kinds.clone().map(|number| (number, number)), of_kind);
+    let (head, _) = read(&draft.finish(&key(), 0, 1).unwrap()).unwrap();
+    assert_eq!(head.rules, kinds.map(of_kind).collect::<Vec<_>>());
+}
+
 #[test]
 fn lies_in_the_file_as_the_table_says() {
     let bytes = entry();
