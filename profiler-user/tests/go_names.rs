@@ -1,4 +1,5 @@
 //! Names, files and lines of a stripped Go program, beside those that `go tool addr2line` has for the same program whole.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs::File;
 use std::io::Write;

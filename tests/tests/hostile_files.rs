@@ -1,4 +1,5 @@
 //! Files that are made to break who reads them.
+#![expect(clippy::expect_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -25,6 +26,9 @@ fn make_sparse(path: &Path) {
     File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
 }
 
+/// What lies in the place of a file, and how it is made.
+type Kind = (&'static str, fn(&Path));
+
 /// Opening a FIFO waits for a writer, reading a terabyte of zeros takes an hour, and a device does what it likes. Each is where
 /// a debug file would be: by build-id in the root folder of a process of its own, and by the debug link beside the program.
 #[test]
@@ -32,7 +36,7 @@ fn what_lies_in_the_place_of_debug_files() {
     let session = Session::begin();
     let chain = Program::Static.build_with(&["-Wl,--build-id".to_owned()]);
     let build_id = build_id(&chain);
-    let kinds: [(&str, fn(&Path)); 4] = [
+    let kinds: [Kind; 4] = [
         ("fifo", make_fifo),
         ("sparse", make_sparse),
         ("loop", |path| symlink(path, path).expect("a link to itself")),
