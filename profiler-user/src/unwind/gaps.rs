@@ -37,11 +37,9 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
     for (index, &(address, rule)) in all.iter().enumerate() {
         let end = all.get(index + 1).map_or(window.end, |&(next, _)| next);
         if rule == Rule::GAP
-            && !(address..end).contains(&code.entry)
-            && let Some(table) =
-                code.linkage_table(address..end).or_else(|| code.frameless_vdso(address..end))
+            && let Some(known) = code.known_gap(address..end)
         {
-            filled.append(&table);
+            filled.append(&known);
             continue;
         }
         let before = index.checked_sub(1).and_then(|before| all.get(before)).map(|&(_, rule)| rule);
@@ -81,6 +79,15 @@ pub(super) fn fill(steps: &Steps, window: &Range<u64>, code: &Code<'_>) -> Steps
 }
 
 impl Code<'_> {
+    /// The rules of a gap whose code is known by its instructions.
+    fn known_gap(&self, gap: Range<u64>) -> Option<Steps> {
+        // The vDSO is a library, and begins at address 0, which is what libraries say that their entry is.
+        if let Some(functions) = self.frameless_vdso(gap.clone()) {
+            return Some(functions);
+        }
+        if gap.contains(&self.entry) { None } else { self.linkage_table(gap) }
+    }
+
     /// The rules of a gap that has entries of a procedure linkage table in it. Of linkers only GNU's describe them, on x86_64,
     /// and a program of many calls between libraries is there once in a thousand samples.
     fn linkage_table(&self, gap: Range<u64>) -> Option<Steps> {
@@ -218,12 +225,16 @@ mod tests {
 
     /// The rules of code at 0x1000 for aarch64, by its instructions.
     fn filled_on_aarch64(list: &[(u64, Rule)], instructions: &[u32]) -> Vec<(u64, Rule)> {
+        code_on_aarch64(0, list, instructions)
+    }
+
+    fn code_on_aarch64(entry: u64, list: &[(u64, Rule)], instructions: &[u32]) -> Vec<(u64, Rule)> {
         let bytes: Vec<u8> = instructions.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         let end = 0x1000 + bytes.len() as u64;
         let loaded = [Part { address: 0x1000, offset: 0, size: bytes.len() as u64 }];
-        let code = Code { arch: Arch::Aarch64, file: &Arc::new(file), loaded: &loaded, entry: 0 };
+        let code = Code { arch: Arch::Aarch64, file: &Arc::new(file), loaded: &loaded, entry };
         fill(&steps(list), &(0x1000..end), &code).as_slice().to_vec()
     }
 
@@ -270,6 +281,8 @@ mod tests {
         let expected = [(0x1000, Rule::GAP), (0x1008, called), (0x1018, Rule::GAP)];
         assert_eq!(filled_on_aarch64(&gap, &code), expected);
         assert_eq!(filled_on_aarch64(&gap, &code[..7]), gap);
+        let whole = code_on_aarch64(0x1000, &gap, &code);
+        assert_eq!(whole, expected, "where the entry is said to be changes nothing");
     }
 
     #[test]
