@@ -338,9 +338,9 @@ pub(super) fn no_process(pid: u32) -> Failure {
 
 /// A runtime on this thread alone.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    // The first runtime makes such a pair for signals, and panics where no descriptor is left for it.
+    std::os::unix::net::UnixStream::pair()
+        .and_then(|_pair| tokio::runtime::Builder::new_current_thread().enable_all().build())
         .context("cannot start the event loop")
         .map_err(Failure::CannotStart)
 }
@@ -348,8 +348,6 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Comes true at SIGINT or SIGTERM.
 pub(super) fn interrupted() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    // The runtime makes such a pair at the first signal, and panics where no descriptor is left for it.
-    drop(std::os::unix::net::UnixStream::pair()?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

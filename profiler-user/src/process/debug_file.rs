@@ -43,6 +43,13 @@ fn is_elf(file: &File) -> bool {
     file.read_exact_at(&mut magic, 0).is_ok() && magic == object::elf::ELFMAG
 }
 
+/// Whether a file says that its debug information is in another one, or may say so to other readers.
+pub(crate) fn has_link(file: &File) -> bool {
+    let cache = ReadCache::new(file);
+    let elf = ElfFile::<FileHeader64<Endianness>, _>::parse(&cache);
+    elf.map_or(true, |elf| !matches!(elf.gnu_debuglink(), Ok(None)))
+}
+
 fn by_link(object: &Object) -> Option<File> {
     let (link, checksum) = debug_link(object.file.as_ref()?)?;
     // A link is a plain file name; anything else could lead anywhere.

@@ -167,7 +167,8 @@ impl ElfNamer {
     fn name_in(&mut self, file: &File, addresses: &[u64]) -> Vec<Functions> {
         let path = path(file);
         let mut source = Elf::new(&path);
-        source.debug_syms = self.has_room_for(pages::debug_bytes(file));
+        // Where a link leads has been looked at, and blazesym would follow it wherever it leads: to a FIFO, or through a terabyte.
+        source.debug_syms = !debug_file::has_link(file) && self.has_room_for(pages::debug_bytes(file));
         let mut found = Vec::with_capacity(addresses.len());
         for batch in addresses.chunks(BATCH) {
             self.keep_pace();

@@ -121,6 +121,8 @@ impl Filter {
     fn compile(&self) -> Vec<sock_filter> {
         let mut program =
             vec![load(CONVENTION), jump(BPF_JEQ, ARCHITECTURE, 1, 0), ret(Action::Kill), load(NUMBER)];
+        // No call at all: what a tracer makes of one that is to be skipped (seccomp(2)).
+        program.extend([jump(BPF_JEQ, u32::MAX, 0, 1), ret(Action::Allow)]);
         // x32 has numbers of its own, above this bit.
         #[cfg(target_arch = "x86_64")]
         program.extend([jump(BPF_JGE, 0x4000_0000, 0, 1), ret(Action::Kill)]);
@@ -293,6 +295,7 @@ mod tests {
             assert_eq!(answer(&program, ARCHITECTURE, number, [0; 6]), wanted.value(), "{number}");
         }
         assert_eq!(answer(&program, ARCHITECTURE ^ 1, 0, [0; 6]), Action::Kill.value());
+        assert_eq!(answer(&program, ARCHITECTURE, u32::MAX, [0; 6]), Action::Allow.value());
         #[cfg(target_arch = "x86_64")]
         assert_eq!(answer(&program, ARCHITECTURE, 0x4000_0000, [0; 6]), Action::Kill.value());
         assert_eq!(answer(&program, ARCHITECTURE, 0x3fff_ffff, [0; 6]), Action::Refuse(libc::ENOSYS).value());
