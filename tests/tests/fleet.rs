@@ -47,10 +47,11 @@ fn turns_of_a_host() {
     let mut refused = None;
     while refused.is_none() && begun.elapsed() < Duration::from_secs(150) {
         let answer = get(port, "/debug/pprof/profile?seconds=1");
-        refused = (answer.status == 503).then(|| answer.text());
+        // At the ends of a turn there is a moment in which the capture starts or ends, and the answer says that.
+        refused =
+            (answer.status == 503).then(|| answer.text()).filter(|text| text.contains("--fleet-fraction"));
     }
-    let refused = refused.expect("a request that is refused");
-    assert!(refused.contains("--fleet-fraction"), "{refused}");
+    assert!(refused.is_some(), "no request was refused for it was others' turn");
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
 
