@@ -40,7 +40,7 @@ const MOST_PAGES: u32 = 1 << 16;
 /// Bytes of an entry. All of libLLVM takes five million.
 const MOST_BYTES: usize = 16 << 20;
 /// Registers that rules name: the general ones and the return address.
-const REGISTERS: u8 = 17;
+const REGISTERS: u8 = profiler_common::unwind::GENERAL as u8 + 1;
 
 /// An entry is not what was written: why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +184,7 @@ fn rule(cursor: &mut Cursor<'_>) -> Option<Rule> {
         cfa_offset: cursor.u32()?.cast_signed(),
         fp_offset: cursor.u32()?.cast_signed(),
     };
-    let known = rule.kind <= kind::OTHER_STACK && rule.fp <= fp::UNDEFINED && rule.ra <= ra::REGISTER;
+    let known = rule.kind <= kind::OTHER_STACK && rule.fp <= fp::UNDEFINED && rule.ra <= ra::IN_RECORD;
     let registers = [rule.cfa_register, rule.fp_register, rule.ra_register];
     (known && registers.iter().all(|&register| register < REGISTERS)).then_some(rule)
 }

@@ -152,12 +152,12 @@ fn rules_that_nobody_writes_are_found() {
     };
     assert_eq!(one(FRAME), Some(FRAME));
     for wrong in [
-        Rule { kind: 9, ..FRAME },
+        Rule { kind: 10, ..FRAME },
         Rule { fp: 4, ..FRAME },
-        Rule { ra: 2, ..FRAME },
-        Rule { cfa_register: 17, ..FRAME },
-        Rule { fp_register: 17, ..FRAME },
-        Rule { ra_register: 17, ..FRAME },
+        Rule { ra: 3, ..FRAME },
+        Rule { cfa_register: REGISTERS, ..FRAME },
+        Rule { fp_register: REGISTERS, ..FRAME },
+        Rule { ra_register: REGISTERS, ..FRAME },
     ] {
         assert_eq!(one(wrong), None, "{wrong:?}");
     }
