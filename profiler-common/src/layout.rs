@@ -271,6 +271,19 @@ pub struct StackWindow {
     pub words: [u64; WINDOW_BYTES / 8 + 1],
 }
 
+/// Index of the word at an address in the copy of `bytes` bytes from `start` on. `None` where it or the word behind it is
+/// elsewhere: below the stack pointer too, where a function's end still finds what it restored.
+#[inline(always)]
+#[must_use]
+pub fn window_index(start: u64, bytes: u64, address: u64) -> Option<usize> {
+    let offset = address.wrapping_sub(start);
+    // An address below `start` is a large offset, to which 16 must not be added.
+    if offset & 7 != 0 || offset >= bytes || bytes - offset < 16 {
+        return None;
+    }
+    Some((offset as usize / 8) & (WINDOW_BYTES / 8 - 1))
+}
+
 /// Whether a sample may be deferred: [`Walk::defer`].
 pub mod defer {
     /// It may.
@@ -388,5 +401,19 @@ mod tests {
         assert_eq!(size_of::<ProcessKey>(), 8 + 4 + 4);
         assert_eq!(size_of::<SampleKey>(), 16 + NAME_BYTES + 4 + 4);
         assert_eq!(size_of::<ProcessInfo>(), NAME_BYTES + 8 + 8);
+    }
+
+    #[test]
+    fn a_window_has_nothing_of_what_lies_around_it() {
+        let index = |address| window_index(0x1000, 64, address);
+        assert_eq!([0x1000, 0x1008, 0x1030].map(index), [Some(0), Some(1), Some(6)]);
+        for outside in [0, 0xff0, 0xff8, 0x1004, 0x1038, 0x1040, 0x2000, u64::MAX - 7] {
+            assert_eq!(index(outside), None, "{outside:#x}");
+        }
+        let whole = |address| window_index(0x1000, WINDOW_BYTES as u64, address);
+        assert_eq!(whole(0x1000 + WINDOW_BYTES as u64 - 16), Some(WINDOW_BYTES / 8 - 2));
+        for address in [0, 8, u64::MAX - 7] {
+            assert_eq!(window_index(0, 0, address), None, "an empty one, {address:#x}");
+        }
     }
 }

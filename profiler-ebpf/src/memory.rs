@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};
 use profiler_common::{
-    layout::{CpuState, StackWindow, WINDOW_BYTES},
+    layout::{CpuState, StackWindow, WINDOW_BYTES, window_index},
     unwind::Memory,
 };
 
@@ -44,12 +44,7 @@ impl Windowed<'_> {
     /// Index of the word at an address, where it and the next one are in the window.
     #[inline(always)]
     fn index(&self, address: u64) -> Option<usize> {
-        let offset = address.wrapping_sub(reveal(&self.0.start));
-        // `bytes` is 0 or at least 16.
-        if offset & 7 != 0 || offset.wrapping_add(16) > reveal(&self.0.bytes) {
-            return None;
-        }
-        Some((offset as usize / 8) & (WINDOW_BYTES / 8 - 1))
+        window_index(reveal(&self.0.start), reveal(&self.0.bytes), address)
     }
 }
 
