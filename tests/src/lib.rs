@@ -29,6 +29,7 @@ pub mod corpus;
 pub mod cpu;
 pub mod dist;
 pub mod elf;
+pub mod emulated;
 pub mod faults;
 pub mod folder;
 pub mod fuzz;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::chain::Chain;
 use crate::elf::{self, Functions};
+use crate::emulated;
 use crate::pprof::{Frame, Pprof, Stack, describe, join_short, samples};
 
 /// Least share of the user samples that have to be complete and exactly right.
@@ -200,6 +201,7 @@ pub fn check_share(
         return Err(format!("{what}: {total} user samples, fewer than {LEAST_SAMPLES}\n{all}"));
     }
     let share = hits as f64 / total as f64;
+    let least = emulated::least(least);
     if share >= least {
         return Ok(());
     }

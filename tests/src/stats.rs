@@ -32,6 +32,7 @@ pub fn assert_share(what: &str, hits: i64, total: i64, expected: f64) {
 pub fn assert_at_least(what: &str, hits: i64, total: i64, least: f64) {
     assert!(total > 0, "{what}: no samples at all");
     let share = hits as f64 / total as f64;
+    let least = crate::emulated::least(least);
     assert!(share >= least, "{what}: {hits} of {total} samples is {share:.4}, less than {least}");
 }
 

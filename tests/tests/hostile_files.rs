@@ -70,6 +70,36 @@ fn what_lies_in_the_place_of_debug_files() {
     agent.finish();
 }
 
+/// By the time that a program is read, its path leads to another one; and then to nothing.
+#[test]
+fn a_program_that_is_replaced_while_it_runs() {
+    let session = Session::begin();
+    let other = Program::Hostile.build();
+    let mut agent = Agent::start(&session, &[]);
+    let path = session.path("service");
+    let put = |program: &Path| {
+        let new = session.path("service.new");
+        fs::copy(program, &new)
+            .and_then(|_| fs::rename(&new, &path))
+            .expect("a program in the place of another");
+    };
+    // What was read before is known by its build-id, so each is one that nobody has seen.
+    let targets: Vec<Target> = (1..4)
+        .map(|number| {
+            put(&Program::Pie.build_with(&[format!("-Wl,--build-id=0xdeadbeef0000000{number}")]));
+            let target = Target::start(&path, &["burn"]);
+            put(&other);
+            target
+        })
+        .collect();
+    agent.assert_right("replaced", targets[0].pid());
+    fs::remove_file(&path).expect("the program");
+    for target in &targets {
+        agent.assert_right("replaced and removed", target.pid());
+    }
+    agent.finish();
+}
+
 fn build_id(path: &Path) -> String {
     let bytes = fs::read(path).expect("a program");
     let file = object::File::parse(&*bytes).expect("an ELF file");

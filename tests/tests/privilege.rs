@@ -28,6 +28,7 @@ const CAPABILITIES: &str = "bpf,+perfmon,+sys_ptrace,+dac_read_search,+syslog,+c
 /// Bits by `include/uapi/linux/capability.h`.
 const DAC_READ_SEARCH: u64 = 1 << 2;
 const SYS_PTRACE: u64 = 1 << 19;
+const SYS_ADMIN: u64 = 1 << 21;
 const SYS_NICE: u64 = 1 << 23;
 const SYSLOG: u64 = 1 << 34;
 const PERFMON: u64 = 1 << 38;
@@ -44,6 +45,12 @@ fn documented(thread: &str) -> u64 {
         "tables" => 0,
         _ => DAC_READ_SEARCH,
     }
+}
+
+/// Whether the kernel may be one of Debian's, that want `CAP_SYS_ADMIN` of who opens events: docs/privilege.md.
+fn may_want_admin() -> bool {
+    let value = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
+    value.trim().parse::<i32>().unwrap() > 2
 }
 
 /// The status of each thread, by name.
@@ -73,7 +80,10 @@ fn assert_documented(pid: u32, more: u64, bounds: u64) {
         assert!(threads.iter().any(|(name, _)| name == wanted), "{wanted} in {threads:?}");
     }
     for (name, status) in &threads {
-        let kept = documented(name) | more;
+        let mut kept = documented(name) | more;
+        if may_want_admin() && kept & PERFMON != 0 {
+            kept |= mask(status, "CapPrm") & SYS_ADMIN;
+        }
         assert_eq!(mask(status, "CapPrm"), kept, "{name}: {status:?}");
         assert_eq!(mask(status, "CapEff"), kept, "{name}: {status:?}");
         assert_eq!(mask(status, "CapInh"), 0, "{name}: {status:?}");
@@ -101,9 +111,22 @@ fn six_capabilities_are_enough_and_no_thread_keeps_them_all() {
     }
     let receiver = Receiver::start(0, &[]);
     let (port, uid) = (free_port(), UID.to_string());
-    let (kept, bounds) = (format!("+{CAPABILITIES}"), format!("-all,+{CAPABILITIES}"));
+    let seventh = if may_want_admin() { ",+sys_admin" } else { "" };
+    let kept = format!("+{CAPABILITIES}{seventh}");
+    let bounds = format!("-all,{kept}");
+    // As the unit says: kernels before 5.11 count maps.
     let wrapper = [
-        &["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--no-new-privs"][..],
+        &[
+            "prlimit",
+            "--memlock=unlimited",
+            "setpriv",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+            "--no-new-privs",
+        ][..],
         &["--inh-caps", &kept, "--ambient-caps", &kept, "--bounding-set", &bounds],
     ]
     .concat();
@@ -129,7 +152,7 @@ fn six_capabilities_are_enough_and_no_thread_keeps_them_all() {
     };
     wait_until("three windows", || session.path("out").exists() && written().len() >= 3);
     wait_until("an upload", || receiver.requests() > 0);
-    assert_documented(agent.pid(), 0, ALL);
+    assert_documented(agent.pid(), 0, if may_want_admin() { ALL | SYS_ADMIN } else { ALL });
     let metrics = get(port, "/metrics").text();
     for part in ["seccomp", "no_new_privileges"] {
         assert!(metrics.contains(&format!("profiler_confinement{{part=\"{part}\"}} 1\n")), "{metrics}");
@@ -407,12 +430,10 @@ fn what_is_not_needed_is_refused_and_the_process_goes_on() {
     ] {
         assert_eq!(&got, wanted, "{what}");
     }
-    // The same calls, where and as they are needed.
-    assert_eq!(
-        on_loading(libc::SYS_bpf, [5, 0, 0, 0]),
-        libc::E2BIG.to_string(),
-        "a program of no instructions"
-    );
+    // The same calls, where and as they are needed. Newer kernels look at the number of instructions before the licence.
+    let refused = on_loading(libc::SYS_bpf, [5, 0, 0, 0]);
+    let by_the_call = [libc::E2BIG, libc::EFAULT].map(|errno| errno.to_string());
+    assert!(by_the_call.contains(&refused), "a program of no instructions: {refused}");
     assert_eq!(on_working(libc::SYS_socket, [2, 1, 0, 0]), "ok");
     assert_eq!(on_main(libc::SYS_mmap, [0, 4096, 3, 0x22]), "ok");
 }

@@ -10,11 +10,23 @@ pub enum Error {
     /// bpf(2) or perf_event_open(2) was refused.
     #[error(
         "the kernel refused {what} ({source}): run as root, or give the profiler CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, \
-         CAP_DAC_READ_SEARCH, CAP_SYSLOG and CAP_CHECKPOINT_RESTORE; `profiler doctor` shows which are missing"
+         CAP_DAC_READ_SEARCH, CAP_SYSLOG and CAP_CHECKPOINT_RESTORE; `profiler doctor` shows which are missing, and what \
+         else this kernel asks for"
     )]
     NotPermitted {
         /// What was refused.
         what: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// BPF maps are counted as locked memory, of which too little is allowed (before Linux 5.11).
+    #[error(
+        "the kernel refused to create a BPF map ({source}): it counts maps as locked memory, of which {kib} KiB are allowed; \
+         raise the limit (`ulimit -l unlimited`, `LimitMEMLOCK=infinity` in a unit, `--ulimit memlock=-1` for docker)"
+    )]
+    LockedMemory {
+        /// What is allowed, KiB.
+        kib: u64,
         /// The kernel's error.
         source: io::Error,
     },

@@ -24,7 +24,9 @@ use crate::{
     budget::Maps,
     sys::{
         self,
+        caps::{self, Capability},
         kernel_code::UserReads,
+        limits::{self, Limit},
         shared::{Access, SharedArray},
     },
     unwind::Tables,
@@ -389,7 +391,14 @@ fn from_io(name: &str, source: io::Error) -> Error {
 pub(super) fn map_error(error: MapError) -> Error {
     match error {
         MapError::CreateError { io_error, .. } if is_permission(&io_error) => {
-            Error::NotPermitted { what: "to create a BPF map", source: io_error }
+            // Who has the capability is refused for want of memory that may be locked, by kernels that count maps as that.
+            let may = caps::effective().is_ok_and(|held| held.grants(Capability::Bpf));
+            match limits::memlock() {
+                Ok(Limit { soft, .. }) if may && soft != libc::RLIM_INFINITY => {
+                    Error::LockedMemory { kib: soft / 1024, source: io_error }
+                }
+                _ => Error::NotPermitted { what: "to create a BPF map", source: io_error },
+            }
         }
         MapError::CreateError { name, io_error } => Error::Map { map: name, source: io_error },
         MapError::SyscallError(error) => {

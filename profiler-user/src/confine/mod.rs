@@ -8,6 +8,7 @@
 //!
 //! docs/privilege.md says what this protects from, and what it does not.
 
+mod events;
 mod filter;
 mod folders;
 pub mod threads;
@@ -170,18 +171,27 @@ pub fn begin(plan: &Plan) -> io::Result<&'static InForce> {
     Ok(IN_FORCE.get_or_init(|| in_force))
 }
 
-/// What is kept beside [`Role::wants`]: by all threads, by the one that writes a recording, and by those that write and serve.
+/// What is kept beside [`Role::wants`]: by all threads, by the one that writes a recording, by the one that opens events, and by
+/// those that write and serve.
 #[derive(Clone, Copy, Debug)]
 struct Extra {
     all: CapabilitySet,
     collecting: CapabilitySet,
+    loading: CapabilitySet,
     working: CapabilitySet,
 }
 
 fn extra(plan: &Plan) -> io::Result<Extra> {
     let held = caps::permitted()?;
     let none = CapabilitySet::default();
-    let mut extra = Extra { all: none, collecting: none, working: none };
+    let mut extra = Extra { all: none, collecting: none, loading: none, working: none };
+    if events::want_admin(held) {
+        tracing::info!(
+            "CAP_SYS_ADMIN is kept by the thread that opens events: this kernel asks for it while kernel.perf_event_paranoid is \
+             above 2"
+        );
+        extra.loading = CapabilitySet::from_iter([Capability::SysAdmin]);
+    }
     // A limit does as well, where it is high enough or may be raised.
     if !priority::permit() {
         extra.all = held.granting(&[Capability::SysNice]);
@@ -235,8 +245,9 @@ fn keep(role: Role, extra: Extra) -> io::Result<CapabilitySet> {
     let held = caps::permitted()?;
     let own = match role {
         Role::Collecting => extra.collecting,
+        Role::Loading => extra.loading,
         Role::Working => extra.working,
-        Role::Opening | Role::Loading => CapabilitySet::default(),
+        Role::Opening => CapabilitySet::default(),
     };
     let kept = held.granting(role.wants()).or(extra.all).or(own);
     caps::keep_only(kept)

@@ -112,6 +112,10 @@ fn perf_event(facts: &Facts) -> Check {
     check.problem(
         Status::Fail,
         match errno {
+            libc::EACCES | libc::EPERM if wants_admin(facts) => format!(
+                "this kernel asks for CAP_SYS_ADMIN while kernel.perf_event_paranoid is above 2 (it is {paranoid}): \
+                 `sysctl kernel.perf_event_paranoid=2`, or give the process CAP_SYS_ADMIN"
+            ),
             libc::EACCES | libc::EPERM if facts.capabilities.grants(Capability::Perfmon) => {
                 "the capability is there, so a seccomp or LSM policy forbids perf_event_open: allow it for this \
                  process or container"
@@ -126,6 +130,13 @@ fn perf_event(facts: &Facts) -> Check {
             _ => "perf_event_open(2) explains this error".to_owned(),
         },
     )
+}
+
+/// Whether events are refused for want of what Debian's kernels ask for: see `confine/events.rs`.
+fn wants_admin(facts: &Facts) -> bool {
+    facts.capabilities.contains(Capability::Perfmon)
+        && !facts.capabilities.contains(Capability::SysAdmin)
+        && facts.perf_event_paranoid.is_some_and(|value| value > 2)
 }
 
 fn max_sample_rate(facts: &Facts) -> Check {
@@ -459,6 +470,23 @@ mod tests {
         assert!(fix("cap-bpf").is_some_and(|fix| fix.contains("run as root")));
         assert!(fix("perf-event").is_some_and(|fix| fix.contains("perf_event_paranoid is 2")));
         assert!(fix("bpf").is_some_and(|fix| fix.contains("CAP_BPF")));
+    }
+
+    #[test]
+    fn debians_kernels_are_told_from_a_policy() {
+        let six = CapabilitySet::from_iter([Capability::Bpf, Capability::Perfmon]);
+        let refused = |paranoid| {
+            let facts = Facts {
+                capabilities: six,
+                perf_event: Err(libc::EACCES),
+                perf_event_paranoid: Some(paranoid),
+                ..good()
+            };
+            let problems = problems(&facts);
+            problems.into_iter().find(|problem| problem.0 == "perf-event").map(|problem| problem.2)
+        };
+        assert!(refused(3).is_some_and(|fix| fix.contains("perf_event_paranoid=2")));
+        assert!(refused(2).is_some_and(|fix| fix.contains("policy")));
     }
 
     #[test]

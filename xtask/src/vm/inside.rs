@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::machine::EMULATED;
 use super::outcome::{CaseResult, Found, Line, Plan};
 
 /// A test that takes longer hangs.
@@ -32,7 +33,11 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
 }
 
 fn follow(folder: &Path) -> Result<()> {
-    let plan: Plan = serde_json::from_slice(&fs::read(folder.join("plan.json"))?)?;
+    let mut plan: Plan = serde_json::from_slice(&fs::read(folder.join("plan.json"))?)?;
+    if fs::read_to_string("/proc/cmdline")?.split_whitespace().any(|word| word == EMULATED) {
+        // tests/src/emulated.rs
+        plan.environment.insert("PROFILER_TEST_EMULATED".to_owned(), "1".to_owned());
+    }
     let mut results = OpenOptions::new().create(true).append(true).open(folder.join("results.jsonl"))?;
     let mut say = |line: &Line| -> Result<()> {
         writeln!(results, "{}", serde_json::to_string(line)?)?;

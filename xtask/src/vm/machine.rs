@@ -27,6 +27,8 @@ use super::{
 const MEMORY: u32 = 2048;
 /// How long a kernel may take to its first process to count as booted by KVM.
 const BOOT: Duration = Duration::from_secs(15);
+/// The word that tells a machine that its processor is a program.
+pub(super) const EMULATED: &str = "profiler_emulated";
 /// What the first process says when it was asked for nothing else.
 const HELLO: &str = "the machine is up";
 /// The modules that lead to the root file system, each behind those that it needs.
@@ -57,6 +59,14 @@ impl Acceleration {
         match self {
             Self::Kvm => "KVM",
             Self::Tcg => "software emulation",
+        }
+    }
+
+    /// What the machine finds on its kernel's command line.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "",
+            Self::Tcg => EMULATED,
         }
     }
 
@@ -127,7 +137,7 @@ impl Machine {
             fs::remove_file(&results)?;
         }
         let started = Instant::now();
-        self.switch_on(acceleration, &self.folder.join("console.txt"), "", limit)?;
+        self.switch_on(acceleration, &self.folder.join("console.txt"), acceleration.word(), limit)?;
         let text = fs::read_to_string(&results).unwrap_or_default();
         let seconds = started.elapsed().as_secs();
         Ok(KernelRun::new(self.number, acceleration, self.planned.clone(), &text, seconds))
