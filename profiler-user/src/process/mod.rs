@@ -6,16 +6,20 @@
 
 pub(crate) mod debug_file;
 mod identity;
+mod mapping;
 mod maps;
 mod object;
 mod overlay;
 mod ranges;
+mod stat;
 mod table;
 mod tracker;
 mod vdso;
 
 pub use identity::{Apis, Identity, Methods, Rule, Rules, RulesError};
+pub use mapping::{Area, Mapping, Process};
 pub use maps::{MapsLine, parse_line};
 pub(crate) use object::hex;
 pub use object::{Mark, Object, Segment};
-pub use table::{Area, Mapping, Process, Table, start_ns};
+pub use stat::start_ns;
+pub use table::Table;

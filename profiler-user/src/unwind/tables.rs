@@ -3,6 +3,7 @@
 //! Rows are loaded a page of code at a time, when the kernel side asks for them, and small objects as a whole at once.
 //! All processes and containers share them. Where room runs out, the pages that were sampled least recently go.
 
+mod room;
 mod saving;
 
 use std::{collections::HashMap, io, sync::Arc};
@@ -438,70 +439,6 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         self.pool.set_page(directory, page, PageEntry::pack(extent.unit, count));
         if let Some(Some(code)) = self.code.get_mut(&object) {
             code.loaded.insert(page, Page { extent, rows: count, loaded: self.window, kind });
-        }
-    }
-
-    /// Takes room, at the cost of what was sampled least recently.
-    fn take(&mut self, bytes: usize) -> Option<Extent> {
-        if let Some(extent) = self.pool.take(bytes) {
-            return Some(extent);
-        }
-        if self.pool.has_limbo() {
-            self.reclaim();
-            if let Some(extent) = self.pool.take(bytes) {
-                return Some(extent);
-            }
-        }
-        for share in [16, 4, 1] {
-            self.evict(share);
-            self.reclaim();
-            if let Some(extent) = self.pool.take(bytes) {
-                return Some(extent);
-            }
-        }
-        self.refused += 1;
-        None
-    }
-
-    fn reclaim(&mut self) {
-        self.kernel.wait();
-        self.pool.reclaim();
-    }
-
-    /// Unloads one in `share` of all pages, those first that were sampled longest ago.
-    fn evict(&mut self, share: usize) {
-        let mut pages: Vec<(u32, u64, u32)> = Vec::new();
-        for (&object, code) in &self.code {
-            let Some(code) = code else { continue };
-            for (&page, loaded) in &code.loaded {
-                let used = self.pool.page_used(code.directory.unit, page);
-                let age = self.window.wrapping_sub(used).min(self.window.wrapping_sub(loaded.loaded));
-                pages.push((age, object, page));
-            }
-        }
-        pages.sort_unstable_by_key(|&(age, ..)| std::cmp::Reverse(age));
-        for &(_, object, page) in pages.iter().take(pages.len().div_ceil(share)) {
-            self.unload(object, page);
-        }
-    }
-
-    fn unload(&mut self, object: u64, page: u32) {
-        if let Some(Some(code)) = self.code.get_mut(&object)
-            && let Some(loaded) = code.loaded.remove(&page)
-        {
-            self.pool.set_page(code.directory.unit, page, 0);
-            self.pool.release(loaded.extent);
-            self.evicted += 1;
-        }
-    }
-
-    fn forget_object(&mut self, object: u64) {
-        if let Some(Some(code)) = self.code.remove(&object) {
-            self.by_directory.remove(&code.directory.unit);
-            for page in code.loaded.values() {
-                self.pool.release(page.extent);
-            }
-            self.pool.release(code.directory);
         }
     }
 
