@@ -56,9 +56,20 @@ struct Batch {
 /// Bytes that a map takes, as the kernel accounts for them (`memlock` in the descriptor's fdinfo); 0 where it does not say.
 #[must_use]
 pub fn accounted_bytes(fd: BorrowedFd<'_>) -> u64 {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default();
-    let bytes = info.lines().find_map(|line| line.strip_prefix("memlock:"));
-    bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+    accounted(&std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default())
+}
+
+/// The same, from the descriptor's fdinfo.
+fn accounted(info: &str) -> u64 {
+    /// `BPF_MAP_TYPE_RINGBUF`.
+    const RINGBUF: u64 = 27;
+    let number = |key: &str| -> u64 {
+        let value = info.lines().find_map(|line| line.strip_prefix(key));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    };
+    let bytes = number("memlock:");
+    // From 5.11 to 6.3 kernels multiply entries by their sizes, and the "entries" of a ring are bytes without any.
+    if number("map_type:") == RINGBUF { bytes.max(number("max_entries:")) } else { bytes }
 }
 
 /// Which entries an update may touch.
@@ -300,6 +311,17 @@ mod tests {
     fn create(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> OwnedFd {
         map_create(&MapSpec { map_type, key_size, value_size, max_entries, flags: 0, name: "test.map" })
             .unwrap()
+    }
+
+    #[test]
+    fn a_ring_takes_its_bytes_whatever_the_kernel_says() {
+        let info = |kind, memlock| {
+            format!("map_type:\t{kind}\nkey_size:\t0\nmax_entries:\t4194304\nmemlock:\t{memlock}\n")
+        };
+        assert_eq!(accounted(&info(27, 0)), 4 << 20);
+        assert_eq!(accounted(&info(27, 4_210_832)), 4_210_832);
+        assert_eq!(accounted(&info(1, 0)), 0);
+        assert_eq!(accounted(""), 0);
     }
 
     #[test]
