@@ -4,7 +4,7 @@
 const VARIABLE: &str = "PROFILER_TEST_EMULATED";
 /// How much more may be amiss there: user space takes ten to twenty times as long, the profiler's too, so that more samples
 /// come before it has put their tables into the kernel, and programs take longer to start.
-const MORE: f64 = 6.0;
+const MORE: f64 = 8.0;
 
 /// The share that is to be reached, where it is `least` on a processor.
 pub fn least(least: f64) -> f64 {
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn whole_stacks_are_still_asked_for() {
-        assert!((eased(0.995) - 0.97).abs() < 1e-9);
+        assert!((eased(0.995) - 0.96).abs() < 1e-9);
         assert!((eased(1.0) - 1.0).abs() < 1e-9);
     }
 }
