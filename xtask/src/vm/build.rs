@@ -25,7 +25,8 @@ pub(crate) fn plan(workspace: &Path, target: &Path, wanted: impl Fn(&Case) -> bo
     let cases: Vec<Case> = CASES.into_iter().filter(|case| wanted(case)).collect();
     let binaries: BTreeSet<&str> = cases.iter().map(|case| case.binary).collect();
     cargo(workspace, target, &["build", "--release", "--package", "profiler-user", "--bin", "profiler"])?;
-    let mut arguments = vec!["test", "--no-run", "--package", "profiler-tests", "--test", PROGRAMS.0];
+    // The whole workspace, although one crate would do: by itself its dependencies would have fewer features, and be built anew.
+    let mut arguments = vec!["test", "--no-run", "--workspace", "--test", PROGRAMS.0];
     arguments.extend(binaries.iter().flat_map(|binary| ["--test", binary]));
     let programs =
         if cases.is_empty() { BTreeMap::new() } else { programs(&cargo(workspace, target, &arguments)?) };
@@ -70,11 +71,12 @@ fn cargo(workspace: &Path, target: &Path, arguments: &[&str]) -> Result<String> 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The test programs in cargo's messages, by name.
+/// The test programs of the tests' crate in cargo's messages, by name.
 fn programs(messages: &str) -> BTreeMap<String, PathBuf> {
     let program = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_test = message["profile"]["test"] == true;
+        let is_test = message["profile"]["test"] == true
+            && message["manifest_path"].as_str()?.ends_with("/tests/Cargo.toml");
         let name = message["target"]["name"].as_str()?.to_owned();
         Some((name, message["executable"].as_str()?.into())).filter(|_| is_test)
     };
@@ -104,7 +106,8 @@ mod tests {
     fn test_programs_are_found_in_cargos_messages() {
         let messages = r#"
             {"reason":"compiler-artifact","target":{"name":"build"},"profile":{"test":false},"executable":null}
-            {"reason":"compiler-artifact","target":{"name":"chain"},"profile":{"test":true},"executable":"/t/chain-1"}
+            {"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"chain"},"profile":{"test":true},"executable":"/t/chain-1"}
+            {"reason":"compiler-artifact","manifest_path":"/w/profiler-user/Cargo.toml","target":{"name":"chain"},"profile":{"test":true},"executable":"/t/chain-2"}
             {"reason":"compiler-artifact","target":{"name":"profiler"},"profile":{"test":false},"executable":"/t/profiler"}
             {"reason":"build-finished","success":true}"#;
         assert_eq!(programs(messages), [("chain".to_owned(), PathBuf::from("/t/chain-1"))].into());
