@@ -178,6 +178,10 @@ fn stack_parts(
     while page < DEFERRED_PAGES {
         let run = (page..).take_while(|page| is_there(*page)).count();
         if run > 0 {
+            // The kernel side fills no page that is in the copy without gaps.
+            if page * PAGE < whole {
+                return None;
+            }
             let start = places.first_page().checked_add((page * PAGE) as u64)?;
             parts.push(StackPart { start, bytes: stack.get(page * PAGE..)?.get(..run * PAGE)?.to_vec() });
         }
