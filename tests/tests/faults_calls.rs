@@ -49,7 +49,6 @@ const RUNNING: [(&str, &str, Shows); 18] = [
 ];
 
 #[test]
-#[ignore = "not seen to pass yet under confinement; run it by hand"]
 fn while_running_every_class_of_calls_may_fail() {
     let session = Session::begin();
     let chain = Program::Pie.build();
@@ -66,13 +65,14 @@ fn while_running_every_class_of_calls_may_fail() {
         let new = Target::start(&copy, &["burn"]);
         std::thread::sleep(Duration::from_millis(700));
         let failed = fault.wait_for(1, Duration::from_secs(10));
+        if let Counter(name) = shows {
+            // The first call that fails need not be the one that is counted.
+            agent.wait_until(&format!("{what}: has {name} risen"), |agent| agent.metric(name) > before);
+        }
         drop(fault);
         assert!(failed > 0, "{what}: the agent made no such call");
         agent.assert_right(&what, old.pid());
         agent.wait_until_right(&format!("{what}, seen first while it failed"), new.pid());
-        if let Counter(name) = shows {
-            assert!(agent.metric(name) > before, "{what}: {name} has not risen");
-        }
     }
     let held = agent.held();
     assert!(held.files < 200, "{held:?}");
@@ -80,7 +80,7 @@ fn while_running_every_class_of_calls_may_fail() {
 }
 
 /// While it starts: the call, the error, and which of a thread's calls fail; `1+` are all.
-const STARTING: [(&str, &str, &[&str]); 23] = [
+const STARTING: [(&str, &str, &[&str]); 24] = [
     ("bpf", "ENOMEM", &["1", "2", "5", "11", "20", "30", "45", "60", "1+"]),
     ("bpf", "EPERM", &["1", "12", "40"]),
     ("perf_event_open", "EMFILE", &["1", "2", "3", "4"]),
@@ -91,10 +91,12 @@ const STARTING: [(&str, &str, &[&str]); 23] = [
     ("openat", "EINTR", &["12+2"]),
     ("read", "EIO", &["10+", "12+5"]),
     ("pread64", "EIO", &["10+"]),
-    ("mmap", "ENOMEM", &["40", "60+9"]),
+    ("mmap", "ENOMEM", &["22", "22+9"]),
     ("ioctl", "EIO", &["1", "2+"]),
-    ("clone3", "EAGAIN", &["1", "2", "3", "4"]),
-    ("epoll_create1", "EMFILE", &["1", "2"]),
+    ("clone3", "EAGAIN", &["1", "2", "3"]),
+    // Once it is confined: its filter has no clone3.
+    ("clone", "EAGAIN", &["1", "2"]),
+    ("epoll_create1", "EMFILE", &["1"]),
     ("eventfd2", "EMFILE", &["1", "2"]),
     ("socketpair", "EMFILE", &["1"]),
     ("socket", "EMFILE", &["1+"]),
@@ -107,7 +109,6 @@ const STARTING: [(&str, &str, &[&str]); 23] = [
 ];
 
 #[test]
-#[ignore = "not seen to pass yet under confinement, and takes minutes; run it by hand"]
 fn at_the_start_every_class_of_calls_may_fail() {
     let session = Session::begin();
     let cases: Vec<(&str, String)> = STARTING
@@ -139,8 +140,12 @@ fn starts_or_says_why(session: &Session, call: &str, how: &str) -> Result<(), St
     let folder = session.path(&format!("{call}-{how}"));
     std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
     let log = folder.join("strace");
-    let words = faults::wrapper(&log, call, how);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // What cargo tells the dynamic linker makes it look in a hundred folders, whose calls would count.
+    let words = [
+        vec!["env".to_owned(), "-u".to_owned(), "LD_LIBRARY_PATH".to_owned()],
+        faults::wrapper(&log, call, how),
+    ];
+    let words: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
     let args = ["record", "-d", "200ms", "-F", "99", "-o", "out/", "--unwind-cache", "cache"];
     let run = Profiler::wrapped(&folder, &words, args).run();
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}\n{run}")) };

@@ -24,24 +24,19 @@ pub(super) fn want_admin(held: CapabilitySet) -> bool {
         return false;
     }
     // Capabilities are a thread's own: what this one gives up nobody misses.
-    let tried = thread::scope(|scope| {
-        scope
-            .spawn(|| -> io::Result<bool> {
-                caps::set_effective(without)?;
-                let refused = is_refused(open());
-                caps::set_effective(without.with(Capability::SysAdmin))?;
-                Ok(refused && open().is_ok())
-            })
-            .join()
+    let tried = thread::Builder::new().name("privilege".to_owned()).spawn(move || -> io::Result<bool> {
+        caps::set_effective(without)?;
+        let refused = is_refused(open());
+        caps::set_effective(without.with(Capability::SysAdmin))?;
+        Ok(refused && open().is_ok())
     });
-    match tried {
-        Ok(Ok(wanted)) => wanted,
-        Ok(Err(error)) => {
-            tracing::debug!("whether events want CAP_SYS_ADMIN is not known: {error}");
-            false
-        }
-        Err(_) => false,
-    }
+    // Where there is no room for a thread, those that are needed will not start either, and say so.
+    let tried =
+        tried.and_then(|thread| thread.join().map_err(|_| io::Error::other("the thread panicked"))?);
+    tried.unwrap_or_else(|error| {
+        tracing::debug!("whether events want CAP_SYS_ADMIN is not known: {error}");
+        false
+    })
 }
 
 fn open() -> io::Result<()> {
