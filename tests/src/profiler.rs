@@ -162,7 +162,7 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
-        let status = wait_at_most(&mut self.child, PATIENCE);
+        let status = wait_at_most(&mut self.child, PATIENCE, &self.shown);
         let (stdout, stderr) = self.collect();
         Finished { shown: self.shown.clone(), folder: self.folder.clone(), status, stdout, stderr }
     }

@@ -87,7 +87,7 @@ impl Target {
         while let Some(line) = self.read_line() {
             report.add(&line);
         }
-        wait_at_most(&mut self.child, Duration::from_secs(120));
+        wait_at_most(&mut self.child, Duration::from_secs(120), "a target");
         self.ended = true;
         report
     }
@@ -165,20 +165,34 @@ fn number(line: &BTreeMap<String, String>, key: &str) -> u64 {
     line.get(key).and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("no number {key} in {line:?}"))
 }
 
-/// Waits for a child; kills it and fails when it hangs.
-pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> std::process::ExitStatus {
+/// Waits for a child; kills it and fails, with what it is, when it hangs.
+pub(crate) fn wait_at_most(child: &mut Child, limit: Duration, what: &str) -> std::process::ExitStatus {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().expect("a child to wait for") {
             return status;
         }
         if Instant::now() > deadline {
+            let threads = threads_wait_in(child.id());
             let _ = child.kill();
             let _ = child.wait();
-            panic!("pid {} did not end within {limit:?} and was killed", child.id());
+            panic!("did not end within {limit:?} and was killed: {what}; its threads:\n{threads}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A line for each thread: its name, its state, where in the kernel it waits and in which call with which arguments.
+fn threads_wait_in(pid: u32) -> String {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lines = threads.map(|thread| {
+        let read = |name| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let of = |key| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+        let state = [of("State:"), "traced by", of("TracerPid:")].join(" ");
+        format!("{}: {state}; {}; {}", read("comm").trim(), read("wchan").trim(), read("syscall").trim())
+    });
+    lines.collect::<Vec<String>>().join("\n")
 }
 
 fn only_child(pid: u32) -> u32 {

@@ -10,7 +10,7 @@ use profiler_tests::cgroup::Cgroup;
 use profiler_tests::cpu::CpuWatch;
 use profiler_tests::programs::must_run;
 use profiler_tests::stats::assert_cpu;
-use profiler_tests::{Agent, Pprof, Profiler, Program, Session, Target};
+use profiler_tests::{Agent, Pprof, Profiler, Program, Session, Target, folder};
 
 /// A file system of its own that holds little, unmounted when this goes.
 struct SmallDisk(PathBuf);
@@ -31,6 +31,15 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Writes to a file until there is no more room for it.
+fn fill(filler: &Path) {
+    let file = fs::File::options().append(true).create(true).open(filler);
+    assert!(file.is_ok(), "{}", filler.display());
+    if let Ok(mut file) = file {
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    }
+}
+
 #[test]
 fn a_full_disk_costs_profiles_which_are_counted() {
     let session = Session::begin();
@@ -39,14 +48,9 @@ fn a_full_disk_costs_profiles_which_are_counted() {
     let mut agent = Agent::wrapped(&session, &[], "disk/out", &[]);
     agent.assert_right("with room", target.pid());
     let filler = disk.0.join("filler");
-    let fill = || {
-        let block = vec![1; 4096];
-        let mut file = fs::File::options().append(true).create(true).open(&filler).expect("a file");
-        while std::io::Write::write_all(&mut file, &block).is_ok() {}
-    };
     let before = agent.metric("profiler_profile_write_errors_total");
     agent.wait_until("could profiles not be written", |agent| {
-        fill();
+        fill(&filler);
         agent.metric("profiler_profile_write_errors_total") > before
     });
     fs::remove_file(&filler).expect("the file");
@@ -57,6 +61,21 @@ fn a_full_disk_costs_profiles_which_are_counted() {
     let run = agent.finish();
     run.check(run.stderr.contains("cannot be written"), "the log says so");
     drop(disk);
+}
+
+#[test]
+fn a_recording_without_room_says_so_and_leaves_nothing_unfinished() {
+    let session = Session::begin();
+    let target = Target::start(&Program::Pie.build(), &["burn"]);
+    let disk = SmallDisk::mount(session.path("disk"), "4m");
+    fs::create_dir(disk.0.join("out")).expect("a folder");
+    fill(&disk.0.join("filler"));
+    let pid = target.pid().to_string();
+    let args = ["record", "-d", "300ms", "-p", &pid, "-o", "disk/out/", "--unwind-cache", "disk/cache"];
+    let run = Profiler::new(session.folder(), args).run();
+    run.check(run.status.code() == Some(1), "it fails");
+    run.check(run.stderr.contains("No space left on device"), "it says why");
+    assert_eq!(folder::files(&disk.0.join("out")), [] as [PathBuf; 0]);
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub fn record(data: &Path, pid: u32, seconds: u32, hertz: u32) -> Recording {
 impl Recording {
     /// Waits until perf has written its file.
     pub fn finish(mut self) {
-        let status = wait_at_most(&mut self.child, Duration::from_secs(u64::from(self.seconds) + 120));
+        let status =
+            wait_at_most(&mut self.child, Duration::from_secs(u64::from(self.seconds) + 120), "perf record");
         assert!(status.success(), "perf record: {status}");
     }
 }
