@@ -112,7 +112,7 @@ fn process() -> Process {
             file: None,
             folder: None,
             root: None,
-            refused: false,
+            refused: false.into(),
         };
         let start = (number + 1) << 32;
         Mapping { start, end: start + OBJECT_BYTES, offset: 0, area: Area::Object(Arc::new(object)) }
@@ -199,7 +199,7 @@ fn names(criterion: &mut Criterion) {
         file: Some(file),
         folder: None,
         root: None,
-        refused: false,
+        refused: false.into(),
     };
     let start = names as fn(&mut Criterion) as usize as u64;
     let image = fs::read_to_string("/proc/self/maps").unwrap_or_default();

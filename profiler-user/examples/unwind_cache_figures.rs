@@ -153,7 +153,7 @@ fn process(path: &str) -> Result<Process, Box<dyn Error>> {
         file: Some(file.try_clone()?),
         folder: None,
         root: None,
-        refused: false,
+        refused: false.into(),
     });
     let mapping = |segment: Segment| Mapping {
         start: segment.address,

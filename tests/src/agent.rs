@@ -87,7 +87,11 @@ impl Agent {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
             self.running.assert_alive();
-            assert!(Instant::now() < deadline, "never {what}: {:?}", folder::files(&self.out));
+            if Instant::now() >= deadline {
+                let files = folder::files(&self.out);
+                let last = &files[files.len().saturating_sub(10)..];
+                panic!("never {what}; of {} files the last are {last:?}", files.len());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }

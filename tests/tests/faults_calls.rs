@@ -59,7 +59,6 @@ fn while_running_every_class_of_calls_may_fail() {
 }
 
 #[test]
-#[ignore = "a process that is first seen while read(2) fails stays without its frames: to be mended"]
 fn while_running_reads_may_fail() {
     run_beside(&READING);
 }

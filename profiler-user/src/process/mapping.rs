@@ -1,6 +1,6 @@
 //! What a process has mapped, by address.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{identity::Identity, object::Object, overlay::Span};
 
@@ -75,10 +75,12 @@ impl Process {
         self.mappings.get(index).filter(|mapping| mapping.start <= address).map(|_| index)
     }
 
-    /// Whether a file that it has mapped could not be opened for a reason that may have passed.
+    /// Whether a file that it has mapped could not be opened or read for a reason that may have passed.
     #[must_use]
     pub fn was_refused(&self) -> bool {
-        self.mappings.iter().any(|mapping| matches!(&mapping.area, Area::Object(object) if object.refused))
+        self.mappings.iter().any(
+            |mapping| matches!(&mapping.area, Area::Object(object) if object.refused.load(Ordering::Relaxed)),
+        )
     }
 }
 

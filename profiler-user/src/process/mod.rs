@@ -19,7 +19,7 @@ mod vdso;
 pub use identity::{Apis, Identity, Methods, Rule, Rules, RulesError};
 pub use mapping::{Area, Mapping, Process};
 pub use maps::{MapsLine, parse_line};
-pub(crate) use object::hex;
 pub use object::{Mark, Object, Segment};
+pub(crate) use object::{hex, may_pass};
 pub use stat::start_ns;
 pub use table::Table;

@@ -1,15 +1,13 @@
 //! Objects: executable files by identity, opened once for all processes that map them.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs::File,
-    io,
-    os::{
-        fd::AsRawFd,
-        unix::fs::{FileExt, MetadataExt},
-    },
+    io::{self, Read, Seek, SeekFrom},
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicBool},
 };
 
 use object::{
@@ -63,8 +61,8 @@ pub struct Object {
     pub folder: Option<PathBuf>,
     /// The root folder of the process that showed the file, while that process lives.
     pub root: Option<PathBuf>,
-    /// Whether it is not known for a reason that may pass: no descriptor was left, no memory, or the disk did not answer.
-    pub refused: bool,
+    /// Whether it, or how its code is unwound, is not known for a reason that may pass ([`may_pass`]).
+    pub refused: AtomicBool,
 }
 
 impl Object {
@@ -72,7 +70,7 @@ impl Object {
     /// build-id only.
     #[must_use]
     pub fn of_file(id: u64, file: File) -> Self {
-        let Elf { segments, build_id, mark } = read_elf(&file).unwrap_or_default();
+        let Elf { segments, build_id, mark } = read_elf(&file).ok().flatten().unwrap_or_default();
         let path = String::new();
         Self {
             id,
@@ -83,7 +81,7 @@ impl Object {
             file: Some(file),
             folder: None,
             root: None,
-            refused: false,
+            refused: AtomicBool::default(),
         }
     }
 
@@ -150,18 +148,20 @@ impl Objects {
                 (Err(_), None) => by_path_when_gone(0, line),
             },
         };
+        let by_file = &self.by_file;
         let opened = opened.and_then(|(root, file)| {
             let key = file_key(&file)?;
+            let known = by_file.get(&key).and_then(Weak::upgrade);
             // A disk that does not answer makes no file something other than an ELF file.
-            file.read_at(&mut [0; 64], 0)?;
-            Ok((root, key, file))
+            let elf = if known.is_some() { None } else { read_elf(&file)? };
+            Ok((root, key, file, known, elf))
         });
         let opened = opened
             .inspect_err(|error| tracing::debug!("{path}, mapped by {owner:?}, cannot be read: {error}"));
         let refused = opened.as_ref().err().is_some_and(may_pass);
-        let Ok((root, file_key, file)) = opened else {
+        let Ok((root, file_key, file, known, elf)) = opened else {
             return self.add(Object {
-                refused,
+                refused: refused.into(),
                 id: 0,
                 path,
                 build_id: String::new(),
@@ -172,11 +172,11 @@ impl Objects {
                 root: None,
             });
         };
-        if let Some(object) = self.by_file.get(&file_key).and_then(Weak::upgrade) {
+        if let Some(object) = known {
             self.by_mapping.insert(key, Arc::downgrade(&object));
             return object;
         }
-        let Elf { segments, build_id, mark } = read_elf(&file).unwrap_or_else(|| {
+        let Elf { segments, build_id, mark } = elf.unwrap_or_else(|| {
             tracing::debug!("{path} is no ELF file that can be read");
             Elf::default()
         });
@@ -190,7 +190,7 @@ impl Objects {
             file: Some(file),
             folder,
             root: Some(root),
-            refused: false,
+            refused: AtomicBool::default(),
         });
         if self.by_file.len() >= 1024 && self.by_file.len().is_power_of_two() {
             self.by_file.retain(|_, object| object.strong_count() > 0);
@@ -252,8 +252,8 @@ fn below(root: &Path, line: &MapsLine<'_>) -> PathBuf {
     root.join(String::from_utf8_lossy(line.clean_path()).trim_start_matches('/'))
 }
 
-/// Whether the same call may succeed a moment later.
-fn may_pass(error: &io::Error) -> bool {
+/// Whether the same call may succeed a moment later: no descriptor was left, no memory, or the disk did not answer.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
     const PASSING: [i32; 6] =
         [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO, libc::EINTR, libc::EAGAIN];
     error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
@@ -295,10 +295,52 @@ pub(super) struct Elf {
     pub(super) mark: Option<Mark>,
 }
 
-/// Executable segments and build-id of a 64-bit ELF file.
-pub(super) fn read_elf(file: &File) -> Option<Elf> {
+/// Reads a file and remembers why it could not be read, for what parses it only knows that.
+struct Noting<'a> {
+    file: &'a File,
+    failed: &'a Cell<Option<io::Error>>,
+}
+
+impl Noting<'_> {
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            // Who reads asks again then.
+            if kind != io::ErrorKind::Interrupted {
+                self.failed.set(Some(error));
+            }
+            kind.into()
+        })
+    }
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.file.read(buffer);
+        self.note(result)
+    }
+}
+
+impl Seek for Noting<'_> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        let result = self.file.seek(position);
+        self.note(result)
+    }
+}
+
+/// Executable segments and build-id of a 64-bit ELF file; `None` for another file.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn read_elf(file: &File) -> io::Result<Option<Elf>> {
+    let failed = Cell::new(None);
+    let elf = parse_elf(Noting { file, failed: &failed });
+    failed.take().map_or(Ok(elf), Err)
+}
+
+fn parse_elf(file: Noting<'_>) -> Option<Elf> {
     let cache = ReadCache::new(file);
-    let data: &ReadCache<&File> = &cache;
+    let data = &cache;
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let mut elf = Elf::default();
@@ -367,7 +409,7 @@ mod tests {
             file: None,
             folder: None,
             root: None,
-            refused: false,
+            refused: AtomicBool::default(),
         };
         assert_eq!(object.address_of(0x1010), Some(0x2010));
         assert_eq!(object.address_of(0x500f), Some(0x900f));
@@ -387,7 +429,10 @@ mod tests {
     #[test]
     fn this_test_is_an_elf_file() {
         let file = File::open("/proc/self/exe").unwrap();
-        assert!(!read_elf(&file).unwrap().segments.is_empty());
-        assert!(read_elf(&File::open("/proc/self/comm").unwrap()).is_none());
+        assert!(!read_elf(&file).unwrap().unwrap().segments.is_empty());
+        let other = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+        assert!(read_elf(&other).unwrap().is_none());
+        // Its end cannot be sought.
+        assert!(read_elf(&File::open("/proc/self/comm").unwrap()).is_err());
     }
 }

@@ -2,12 +2,17 @@
 
 use std::fs;
 
-use profiler_common::layout::START_TICK_NS;
+use profiler_common::layout::{ProcessKey, START_TICK_NS, same_start};
 
 /// When a process was started, nanoseconds since boot to the precision of /proc (10 ms); `None` where there is none.
 #[must_use]
 pub fn start_ns(pid: u32) -> Option<u64> {
     Some(stat_field(pid, 22)? * START_TICK_NS)
+}
+
+/// Whether a process id still is this process's.
+pub(super) fn is_alive(key: &ProcessKey) -> bool {
+    start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns))
 }
 
 /// Whether it is a thread of the kernel's: one that has no memory may also be a program that begins or ends.

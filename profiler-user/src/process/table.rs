@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, sync::Arc};
 
-use profiler_common::layout::{Name, ProcessInfo, ProcessKey, same_start};
+use profiler_common::layout::{Name, ProcessInfo, ProcessKey};
 
 use super::{
     identity::{Draft, Identities, Methods, Subject},
@@ -11,7 +11,7 @@ use super::{
     object::{Object, Objects, Owner},
     overlay::overlay,
     ranges::Range,
-    stat::{is_kernel_thread, start_ns},
+    stat::{is_alive, is_kernel_thread},
     tracker::{Base, Change, Told, Tracker},
     vdso,
 };
@@ -141,8 +141,10 @@ impl Table {
         let process = Arc::make_mut(&mut entry.process);
         process.generation = generation;
         if process.name.is_empty() {
-            // Without mappings it is not certain that this is the process, and not the next one with its pid.
-            process.name = if process.mappings.is_empty() {
+            // Without mappings it is not certain that this is the process, and not the next one with its pid: but for the
+            // kernel's threads, which have none and execute nothing.
+            let is_same = !process.mappings.is_empty() || is_kernel_thread(key.pid) && is_alive(key);
+            process.name = if !is_same {
                 format!("pid-{}", key.pid)
             } else {
                 String::from_utf8_lossy(comm.trim_ascii_end()).into_owned()
@@ -277,7 +279,7 @@ impl Table {
         let (mut mappings, base_main) = told.base.map(|base| self.base_mappings(base)).unwrap_or_default();
         let main = if told.main == 0 { start_of(&mappings, base_main) } else { Some(told.main) };
         // What is the same process still now shows its files; they are kept open from here on.
-        let alive = told.current && start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns));
+        let alive = told.current && is_alive(key);
         let owner = if alive { Owner::Alive(key.pid) } else { Owner::Gone { parent: told.parent } };
         for range in told.ranges.iter() {
             let mapping = self.mapping(owner, &range.line());
@@ -330,7 +332,7 @@ impl Table {
 
     /// The executable mappings of a process, if it still is the same one, and which is the main binary's.
     fn read_mappings(&mut self, key: &ProcessKey) -> (Vec<Mapping>, Option<usize>) {
-        self.read_maps(key.pid, || start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns)))
+        self.read_maps(key.pid, || is_alive(key))
     }
 
     fn read_maps(&mut self, pid: u32, is_it: impl Fn() -> bool) -> (Vec<Mapping>, Option<usize>) {
@@ -396,7 +398,7 @@ fn identify(
         Area::Object(object) => Some(object.path.as_str()).filter(|path| !path.is_empty()),
         Area::Anonymous(_) => None,
     });
-    let alive = || start_ns(key.pid).is_some_and(|start| same_start(start, key.start_ns));
+    let alive = || is_alive(key);
     let executable = match executable {
         Some(executable) => executable,
         // The kernel's threads map nothing. Of what is gone there is its name.

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::FromRawFd,
+    sync::atomic::AtomicBool,
 };
 
 use super::object::{Elf, Object, read_elf};
@@ -12,7 +13,8 @@ use super::object::{Elf, Object, read_elf};
 /// An object with a copy of the image; without symbols where it cannot be copied.
 pub(super) fn object() -> Object {
     let file = copy().inspect_err(|error| tracing::debug!("the vDSO cannot be copied: {error}")).ok();
-    let Elf { segments, build_id, .. } = file.as_ref().and_then(read_elf).unwrap_or_default();
+    let Elf { segments, build_id, .. } =
+        file.as_ref().and_then(|file| read_elf(file).ok()?).unwrap_or_default();
     // No mark: nothing takes the place of the vDSO.
     Object {
         id: 0,
@@ -23,7 +25,7 @@ pub(super) fn object() -> Object {
         file,
         folder: None,
         root: None,
-        refused: false,
+        refused: AtomicBool::default(),
     }
 }
 

@@ -9,9 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use blazesym::symbolize::{
-    Input, Sym, Symbolized, Symbolizer, evict,
-    source::{Elf, Source},
+use blazesym::{
+    ErrorKind,
+    symbolize::{
+        Input, Sym, Symbolized, Symbolizer, evict,
+        source::{Elf, Source},
+    },
 };
 
 use super::{Function, Functions, go::GoNamer, pages};
@@ -35,6 +38,24 @@ const MOST_WITHOUT: usize = 4096;
 /// Windows without a question after which what was parsed of a file goes.
 const IDLE_WINDOWS: u32 = 2;
 
+/// Whether names are what the files have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// They are.
+    Certain,
+    /// Something could not be read, for a reason that may pass.
+    Provisional,
+}
+
+/// Why blazesym gave no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("{0:#}")]
+    Blazesym(blazesym::Error),
+    #[error("it makes blazesym panic")]
+    Panicked,
+}
+
 /// What names are looked for in.
 enum Names<'a> {
     /// Symbols and debug information.
@@ -57,6 +78,8 @@ pub(super) struct ElfNamer {
     go: GoNamer,
     /// Times that reading a file ended in a panic.
     broken: u64,
+    /// Whether something could not be read of late for a reason that may pass.
+    refused: bool,
     nothing: Functions,
 }
 
@@ -71,6 +94,7 @@ impl ElfNamer {
             without_lines: 0,
             go: GoNamer::default(),
             broken: 0,
+            refused: false,
             nothing: Arc::new([]),
         }
     }
@@ -80,8 +104,20 @@ impl ElfNamer {
         self.pace.keep();
     }
 
-    /// The functions at these addresses of an object, in the order of the addresses.
-    pub(super) fn name(&mut self, object: &Object, addresses: &[u64]) -> Vec<Functions> {
+    /// The functions at these addresses of an object, in the order of the addresses. That they are only what could be read this
+    /// time, and more may be found the next, is said beside.
+    pub(super) fn name(&mut self, object: &Object, addresses: &[u64]) -> (Vec<Functions>, Certainty) {
+        self.refused = false;
+        let found = self.look(object, addresses);
+        if !self.refused {
+            return (found, Certainty::Certain);
+        }
+        self.without_debug_file.remove(&object.id);
+        self.go.forget(object);
+        (found, Certainty::Provisional)
+    }
+
+    fn look(&mut self, object: &Object, addresses: &[u64]) -> Vec<Functions> {
         let mut found = vec![Arc::clone(&self.nothing); addresses.len()];
         let Some(file) = &object.file else {
             return found;
@@ -195,7 +231,7 @@ impl ElfNamer {
 
     /// Asks blazesym. Files belong to whoever runs them, and one that makes it panic costs that file its names, but not the
     /// agent its thread.
-    fn ask(&mut self, source: &Elf, addresses: &[u64]) -> Result<Vec<Functions>, String> {
+    fn ask(&mut self, source: &Elf, addresses: &[u64]) -> Result<Vec<Functions>, AskError> {
         let (symbolizer, nothing) = (&self.symbolizer, &self.nothing);
         let ask = || {
             let answer = symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
@@ -207,7 +243,10 @@ impl ElfNamer {
         };
         // Nothing of the symbolizer is used after a panic.
         match catch_unwind(AssertUnwindSafe(ask)) {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Ok(answer) => answer.map_err(|error| {
+                self.refused |= may_pass(error.kind());
+                AskError::Blazesym(error)
+            }),
             Err(_) => {
                 self.symbolizer = self::symbolizer();
                 self.parsed.clear();
@@ -218,7 +257,7 @@ impl ElfNamer {
                         self.broken
                     );
                 }
-                Err("it makes blazesym panic".to_owned())
+                Err(AskError::Panicked)
             }
         }
     }
@@ -281,6 +320,12 @@ impl ElfNamer {
             self.gauge.usage()
         );
     }
+}
+
+/// Whether the same question may be answered a moment later: no memory was left, no descriptor, or the disk did not answer. The
+/// last two have no kind of their own.
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Other)
 }
 
 fn symbolizer() -> Symbolizer {

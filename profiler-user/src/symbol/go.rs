@@ -21,6 +21,11 @@ pub(super) struct GoNamer {
 }
 
 impl GoNamer {
+    /// Looks at an object again the next time.
+    pub(super) fn forget(&mut self, object: &Object) {
+        self.others.remove(&object.id);
+    }
+
     /// The functions at these addresses of an object, in the order of the addresses; none where it is no Go program.
     pub(super) fn name(&mut self, object: &Object, file: &File, addresses: &[u64]) -> Vec<Functions> {
         if self.others.contains(&object.id) {

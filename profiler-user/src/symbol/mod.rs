@@ -19,7 +19,7 @@ use crate::{
 };
 
 use cache::Cache;
-use elf::ElfNamer;
+use elf::{Certainty, ElfNamer};
 pub use kernel::{KernelCode, KernelPlace, kernel_names};
 
 /// One function at an address. Several where functions were inlined.
@@ -40,6 +40,8 @@ pub type Functions = Arc<[Function]>;
 pub struct Namer {
     elf: ElfNamer,
     cache: Cache,
+    /// Names of this window that may be others in the next, for something could not be read.
+    provisional: HashMap<(u64, u64), Functions>,
     kernel: KernelCode,
     gauge: Gauge,
     nothing: Functions,
@@ -60,6 +62,7 @@ impl Namer {
         Self {
             elf: ElfNamer::new(gauge.clone(), pace),
             cache: Cache::new(usize::try_from(names).unwrap_or(usize::MAX)),
+            provisional: HashMap::new(),
             kernel: KernelCode::new(),
             gauge,
             nothing: Arc::new([]),
@@ -78,8 +81,12 @@ impl Namer {
             if addresses.is_empty() {
                 continue;
             }
-            for (address, functions) in addresses.iter().zip(self.elf.name(&object, &addresses)) {
-                self.cache.insert(id, *address, functions);
+            let (named, certainty) = self.elf.name(&object, &addresses);
+            for (&address, functions) in addresses.iter().zip(named) {
+                match certainty {
+                    Certainty::Certain => self.cache.insert(id, address, functions),
+                    Certainty::Provisional => _ = self.provisional.insert((id, address), functions),
+                }
             }
         }
     }
@@ -87,6 +94,7 @@ impl Namer {
     /// Ends a window: gives back what naming took and will not need soon.
     pub fn end_window(&mut self) {
         self.elf.end_window();
+        self.provisional = HashMap::new();
         let (entries, bytes) = self.cache.size();
         tracing::debug!(entries, bytes, "names");
         sys::limits::trim_heap();
@@ -94,7 +102,10 @@ impl Namer {
 
     /// The functions at an object's address; empty where there is no name, or it was not prepared.
     pub fn functions(&mut self, object: u64, address: u64) -> Functions {
-        self.cache.get(object, address).unwrap_or_else(|| Arc::clone(&self.nothing))
+        let known = self.cache.get(object, address);
+        known
+            .or_else(|| self.provisional.get(&(object, address)).cloned())
+            .unwrap_or_else(|| Arc::clone(&self.nothing))
     }
 
     /// Names kernel addresses; [`Namer::kernel_place`] then has them.

@@ -6,7 +6,11 @@
 mod room;
 mod saving;
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use profiler_common::{
     layout::ProcessKey,
@@ -19,6 +23,7 @@ use profiler_common::{
 };
 
 use super::{
+    Error,
     depth::Depth,
     extents::Extent,
     memory::{Pool, Rules, Words},
@@ -26,7 +31,7 @@ use super::{
     store::{Store, StoreFigures},
     walk::{Lookup, Start, walk},
 };
-use crate::process::{Area, Mapping, Object, Process};
+use crate::process::{Area, Mapping, Object, Process, may_pass};
 
 /// Objects of up to so many pages are loaded as a whole when they are first seen: 4 MiB of code.
 const SMALL_PAGES: u64 = 64;
@@ -271,7 +276,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             Area::Object(object) if is_generated(object) => return Lookup::FramePointer,
             Area::Object(object) => object,
         };
-        let (Some(delta), Some(_)) = (delta(mapping, object), self.directory(object)) else {
+        let (Some(delta), Some(_)) = (delta(mapping, object), self.directory(object, false)) else {
             return Lookup::NoTable;
         };
         let address = pc.wrapping_add(delta);
@@ -365,7 +370,8 @@ impl<W: Words, K: Kernel> Tables<W, K> {
             Area::Anonymous(_) => entry.how = how::FRAME_POINTER,
             Area::Object(object) if is_generated(object) => entry.how = how::FRAME_POINTER,
             Area::Object(object) => {
-                if let (Some(delta), Some(directory)) = (delta(mapping, object), self.directory(object)) {
+                if let (Some(delta), Some(directory)) = (delta(mapping, object), self.directory(object, true))
+                {
                     entry = MappingEntry { delta, directory, how: how::ROWS, ..entry };
                     if may_go && let Some(mark) = object.mark {
                         entry.check_at = mark.address.wrapping_sub(delta);
@@ -382,16 +388,23 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         entry
     }
 
-    /// Unit of the object's directory, made where there is none yet.
-    fn directory(&mut self, object: &Arc<Object>) -> Option<u32> {
-        if let Some(code) = self.code.get(&object.id) {
-            return code.as_ref().map(|code| code.directory.unit);
+    /// Unit of the object's directory, made where there is none yet; `again` also where that was tried, and there was none for
+    /// a reason that may have passed.
+    fn directory(&mut self, object: &Arc<Object>, again: bool) -> Option<u32> {
+        match self.code.get(&object.id) {
+            Some(Some(code)) => return Some(code.directory.unit),
+            Some(None) if !(again && object.refused.load(Ordering::Relaxed)) => return None,
+            Some(None) | None => {}
         }
         object.file.as_ref()?;
-        let source = Source::open(object, self.store.as_mut())
-            .inspect_err(|error| tracing::debug!("{} has no unwind table: {error}", object.path))
-            .ok();
-        let Some(source) = source else {
+        let opened = Source::open(object, self.store.as_mut());
+        // Then the process is looked at again in the next window in which it runs.
+        object
+            .refused
+            .store(matches!(&opened, Err(Error::Read(error)) if may_pass(error)), Ordering::Relaxed);
+        let opened =
+            opened.inspect_err(|error| tracing::debug!("{} has no unwind table: {error}", object.path));
+        let Ok(source) = opened else {
             self.code.insert(object.id, None);
             return None;
         };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::*;
+use crate::process::start_ns;
 use crate::{
     capture::{Sideband, sideband::Kind},
     sys::perf_ring::quiet,

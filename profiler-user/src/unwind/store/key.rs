@@ -174,7 +174,7 @@ mod tests {
             file: Some(file.reopen().unwrap()),
             folder: None,
             root: None,
-            refused: false,
+            refused: false.into(),
         };
         let key = |object: &Object| Key::of(object).unwrap().0;
         let id = "00112233445566778899aabbccddeeff00112233";

@@ -91,7 +91,7 @@ impl Library {
             file: Some(File::open(&self.path).unwrap()),
             folder: None,
             root: None,
-            refused: false,
+            refused: false.into(),
         });
         let mapping =
             Mapping { start: START, end: START + size, offset: 64 + 56, area: Area::Object(object) };
