@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::family;
+
 /// How often the clocks are read. Between two readings CPU time is taken to grow evenly.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -17,6 +19,11 @@ pub fn seconds_of(pid: u32) -> f64 {
     let ticks: f64 =
         fields.get(11..13).unwrap_or_default().iter().filter_map(|f| f.parse::<f64>().ok()).sum();
     ticks / 100.0
+}
+
+/// Likewise of a process and its descendants that live.
+pub fn seconds_of_family(pid: u32) -> f64 {
+    family::of(pid).into_iter().map(seconds_of).sum()
 }
 
 /// Readings of the CPU clocks of some processes and of their threads, over time.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Session;
+use crate::{Session, family};
 
 /// Calls of a process that fail until this is dropped.
 #[derive(Debug)]
@@ -16,14 +16,16 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// From now on each call of this name fails in all threads of a process; `how` is what strace's `inject` takes, such as
+    /// From now on each call of this name fails in all threads of a process and of its descendants; `how` is what strace's `inject` takes, such as
     /// `error=ENOSPC`.
     pub fn begin(session: &Session, pid: u32, call: &str, how: &str) -> Fault {
         let log = session.path(&format!("strace-{call}"));
+        let family = family::of(pid);
+        let attach = family.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]);
         let strace = Command::new("strace")
             .args(["-f", "-qq", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:{how}"), "-o"])
             .arg(&log)
-            .args(["-p", &pid.to_string()])
+            .args(attach)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -31,8 +33,8 @@ impl Fault {
             .expect("strace");
         let fault = Fault { strace, log };
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_traced(pid) {
-            assert!(Instant::now() < deadline, "strace does not trace {pid}");
+        while !family.iter().all(|&pid| is_traced(pid)) {
+            assert!(Instant::now() < deadline, "strace does not trace {family:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
         fault

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::bpf::BpfObjects;
+use crate::{bpf::BpfObjects, family};
 
 /// What an agent holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
-    /// Memory of its own, bytes: neither files nor what it shares.
+    /// Memory of its own, bytes, and of its children: neither files nor what it shares.
     pub memory: u64,
     /// Memory of the BPF maps that it has open, bytes. The kernel counts the entries of a table that allocates them
     /// one by one since 6.4; before, this is a constant.
     pub maps: u64,
-    /// Open files.
+    /// Open files, those of its children too.
     pub files: u64,
     /// BPF maps of the host.
     pub objects: u64,
@@ -23,7 +23,14 @@ impl Held {
     /// What the process with this pid holds now.
     pub fn by(pid: u32) -> Held {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let (mut maps, mut files) = (0, 0);
+        let (mut memory, mut maps, mut files) = (number_after(&status, "RssAnon:"), 0, 0);
+        let children = family::of(pid).split_off(1);
+        for child in &children {
+            // One that reads files may have ended meanwhile.
+            let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+            memory += if status.contains("RssAnon:") { number_after(&status, "RssAnon:") } else { 0 };
+            files += std::fs::read_dir(format!("/proc/{child}/fd")).map_or(0, |files| files.count() as u64);
+        }
         for file in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
             files += 1;
             let Ok(info) =
@@ -36,7 +43,7 @@ impl Held {
             }
         }
         let objects = BpfObjects::now().maps.len() as u64;
-        Held { memory: 1024 * number_after(&status, "RssAnon:"), maps, files, objects }
+        Held { memory: 1024 * memory, maps, files, objects }
     }
 
     /// Polls what the agent holds until it is `enough`, for ten windows at most, and gives the least of it.
@@ -68,10 +75,9 @@ impl Held {
     }
 }
 
-/// Most memory that a process had resident so far, and its BPF maps that are not part of that, bytes: those that are read
+/// Most memory that a process and each of its children had resident so far, and its BPF maps that are not part of that, bytes: those that are read
 /// by system calls.
 pub fn most_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let number = |text: &str, key: &str| -> u64 {
         let digits = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         digits.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
@@ -86,9 +92,12 @@ pub fn most_memory(pid: u32) -> u64 {
     }
     // Before 6.2 each thread keeps up to 64 pages to itself before it adds them to the process's number; walking all pages
     // tells what is there now.
-    let walked = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let resident = number(&status, "VmHWM:").max(number(&walked, "Rss:"));
-    1024 * resident + maps.values().sum::<u64>()
+    let resident = family::of(pid).into_iter().map(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let walked = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        number(&status, "VmHWM:").max(number(&walked, "Rss:"))
+    });
+    1024 * resident.sum::<u64>() + maps.values().sum::<u64>()
 }
 
 fn number_after(text: &str, key: &str) -> u64 {

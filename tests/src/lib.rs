@@ -30,6 +30,7 @@ pub mod cpu;
 pub mod dist;
 pub mod elf;
 pub mod emulated;
+pub mod family;
 pub mod faults;
 pub mod folder;
 pub mod fuzz;

@@ -32,9 +32,10 @@ fn run_agent(session: &Session, target: &Target, folder_name: &str, more: &[&str
     args.extend(more);
     let mut agent = Profiler::new(session.folder(), args).start();
     agent.wait_until_sampling();
-    let (begin, used, worked) = (Instant::now(), cpu::seconds_of(agent.pid()), cpu::seconds_of(target.pid()));
+    let (begin, used, worked) =
+        (Instant::now(), cpu::seconds_of_family(agent.pid()), cpu::seconds_of(target.pid()));
     std::thread::sleep(LENGTH);
-    let cpus = (cpu::seconds_of(agent.pid()) - used) / begin.elapsed().as_secs_f64();
+    let cpus = (cpu::seconds_of_family(agent.pid()) - used) / begin.elapsed().as_secs_f64();
     // It counts no further from here on, while it may take long to name what it has.
     agent.signal(libc::SIGTERM);
     let expected = (cpu::seconds_of(target.pid()) - worked) * f64::from(HERTZ);

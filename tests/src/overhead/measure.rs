@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::family;
+
 /// What a command cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
@@ -132,7 +134,7 @@ pub fn run(mut command: Command, end: End, expected: Duration) -> Option<Cost> {
 impl Held {
     fn look(&mut self, pid: u32) {
         self.resident = 0;
-        for pid in tree(pid) {
+        for pid in family::of(pid) {
             self.resident += resident(pid);
             let mapped = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
             let has_mapped = mapped.contains("anon_inode:bpf-map");
@@ -157,21 +159,6 @@ impl Held {
     fn unseen_maps(&self) -> u64 {
         self.maps.values().filter(|(_, seen)| !seen).map(|(bytes, _)| bytes).sum()
     }
-}
-
-/// A process and its descendants.
-fn tree(pid: u32) -> Vec<u32> {
-    let mut found = vec![pid];
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        next += 1;
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.flatten() {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-    }
-    found
 }
 
 /// CPU time of a process and of its children that were waited for, seconds.
