@@ -19,7 +19,7 @@ use crate::sys::own;
 pub struct Usage {
     /// Heap and stacks.
     pub heap: u64,
-    /// Parts of files: the profiler itself, and the files that names are read from.
+    /// Parts of files: the profiler itself, once for each of its processes, and the files that names are read from.
     pub files: u64,
     /// BPF maps.
     pub maps: u64,
@@ -45,7 +45,6 @@ struct Known {
 #[derive(Clone, Debug)]
 pub struct Gauge {
     memory: Memory,
-    page_bytes: u64,
     known: Arc<Known>,
 }
 
@@ -53,7 +52,7 @@ impl Gauge {
     /// A gauge for this budget.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
-        Self { memory, page_bytes: own::page_bytes(), known: Arc::default() }
+        Self { memory, known: Arc::default() }
     }
 
     /// Says how large the BPF maps are that there are now.
@@ -74,12 +73,10 @@ impl Gauge {
     /// What is in use now; nothing where /proc is not there.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let (resident, shared) = resident_and_shared(&statm);
-        let maps = self.maps();
+        let (memory, share, maps) = (own::memory(), own::share(), self.maps());
         Usage {
-            heap: resident.saturating_sub(shared) * self.page_bytes,
-            files: (shared * self.page_bytes).saturating_sub(maps.in_place),
+            heap: memory.private + share.heap,
+            files: memory.shared.saturating_sub(maps.in_place) + share.files,
             maps: maps.total(),
         }
     }
@@ -93,12 +90,14 @@ impl Gauge {
         // Owners estimate; they do not know what the allocator makes of it.
         let names = self.known.names.load(Ordering::Relaxed).min(anonymous);
         let kernel_names = self.known.kernel_names.load(Ordering::Relaxed).min(anonymous - names);
+        let share = own::share();
         Parts {
             names,
             kernel_names,
             other_heap: anonymous - names - kernel_names,
             program,
             files,
+            reader: share.heap + share.files,
             events,
             tables,
             stacks,
@@ -127,21 +126,9 @@ impl Gauge {
     }
 }
 
-/// Pages of /proc/PID/statm: its second and third number. What has a file behind it, and shared memory, is "shared".
-fn resident_and_shared(statm: &str) -> (u64, u64) {
-    let mut numbers = statm.split_ascii_whitespace().skip(1).map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statm_is_read() {
-        assert_eq!(resident_and_shared("5000 3000 1000 2 0 700 0\n"), (3000, 1000));
-        assert_eq!(resident_and_shared(""), (0, 0));
-    }
 
     #[test]
     fn what_is_taken_shows() {

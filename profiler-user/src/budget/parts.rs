@@ -14,8 +14,10 @@ pub struct Parts {
     pub other_heap: u64,
     /// Code and data of the profiler itself and of its libraries.
     pub program: u64,
-    /// Pages of the files that names are read from.
+    /// Pages of the files that names are read from, where that is not done by a process of its own.
     pub files: u64,
+    /// The process that names are read by: its heap, its part of the program, and pages of the files.
+    pub reader: u64,
     /// Buffers of the events that tell of processes, as far as the kernel counts them as resident: Linux 6.18 does not.
     pub events: u64,
     /// BPF maps: the pool of unwind tables, rules and processes' mappings.
@@ -33,13 +35,14 @@ pub struct Parts {
 impl Parts {
     /// All parts with their names, as they are in logs, in JSON and in metrics.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 11] {
+    pub fn named(&self) -> [(&'static str, u64); 12] {
         let Self {
             names,
             kernel_names,
             other_heap,
             program,
             files,
+            reader,
             events,
             tables,
             stacks,
@@ -53,6 +56,7 @@ impl Parts {
             ("other_heap", other_heap),
             ("program", program),
             ("files", files),
+            ("reader", reader),
             ("events", events),
             ("tables", tables),
             ("stacks", stacks),

@@ -21,6 +21,7 @@ use crate::{
     pipeline::{Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
     process::{Apis, Methods, Rule, Rules, start_ns},
     profile::labels::LabelFilter,
+    symbol,
     sys::{
         limits,
         priority::{self, Urgency},
@@ -209,6 +210,16 @@ impl CaptureArgs {
 /// Parses `-F`; shared by both commands.
 pub(super) fn frequency(text: &str) -> Result<u32, String> {
     units::frequency(text)
+}
+
+/// Starts the process that reads what strangers wrote, unless nothing is to be confined: call it first of all.
+pub(super) fn start_reader(args: &CaptureArgs) -> Result<(), Failure> {
+    if !args.is_confined() {
+        return Ok(());
+    }
+    confine::apart::start(symbol::serve_apart)
+        .context("no process can be started that reads programs' names; --no-confinement does without")
+        .map_err(Failure::CannotStart)
 }
 
 /// Gives up what this plan does not name, unless the user wants to keep it.

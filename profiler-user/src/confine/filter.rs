@@ -356,6 +356,19 @@ pub(super) fn of(role: Role, may_write: bool) -> Filter {
     filter
 }
 
+/// What the process that reads what strangers wrote may not do beside it: it has a socket to the profiler, and wants no other;
+/// reads files, and changes none; is one thread, and stays alone.
+#[must_use]
+pub(super) fn reader() -> Filter {
+    let mut filter = of(Role::Loading, false);
+    filter.set(&[libc::SYS_bpf, libc::SYS_perf_event_open], &REFUSE);
+    filter.set(SOCKETS, &REFUSE);
+    // On the socket that it has.
+    filter.set(&[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_sendmsg, libc::SYS_sendto], &ALLOW);
+    filter.set(&[libc::SYS_socket, libc::SYS_clone, libc::SYS_inotify_init1, libc::SYS_ioctl], &REFUSE);
+    filter
+}
+
 fn only(argument: u8, values: &[u32], otherwise: Action) -> Rule {
     Rule::OneOf { argument, values: values.to_vec(), then: Action::Allow, otherwise }
 }

@@ -8,6 +8,7 @@
 //!
 //! docs/privilege.md says what this protects from, and what it does not.
 
+pub mod apart;
 mod events;
 mod filter;
 mod folders;

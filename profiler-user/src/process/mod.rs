@@ -16,6 +16,7 @@ mod table;
 mod tracker;
 mod vdso;
 
+pub(crate) use debug_file::debug_link;
 pub use identity::{Apis, Identity, Methods, Rule, Rules, RulesError};
 pub use mapping::{Area, Mapping, Process};
 pub use maps::{MapsLine, parse_line};

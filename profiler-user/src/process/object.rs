@@ -61,7 +61,8 @@ pub struct Object {
     pub folder: Option<PathBuf>,
     /// The root folder of the process that showed the file, while that process lives.
     pub root: Option<PathBuf>,
-    /// Whether it, or how its code is unwound, is not known for a reason that may pass ([`may_pass`]).
+    /// Whether it, or how its code is unwound, is not known for a reason that may pass: no descriptor was left, no memory, or the disk did not
+    /// answer.
     pub refused: AtomicBool,
 }
 

@@ -1,23 +1,15 @@
-//! Names from ELF files, by blazesym.
+//! Names from ELF files: which files are asked, for what, and how much that may cost.
 
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    os::fd::AsRawFd,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use blazesym::{
-    ErrorKind,
-    symbolize::{
-        Input, Sym, Symbolized, Symbolizer, evict,
-        source::{Elf, Source},
-    },
+use super::{
+    Functions,
+    reading::{Contents, Link, Reading, Refusal},
 };
-
-use super::{Function, Functions, go::GoNamer, pages};
 use crate::{
     budget::{Gauge, Pace},
     process::{Object, debug_file},
@@ -27,13 +19,13 @@ use crate::{
 /// Addresses that are named between two looks at the memory that naming takes.
 const BATCH: usize = 16;
 
-/// Bytes of files' pages that stay where there is room, the program's own ten MiB included; a fifth of the budget where that is
-/// more.
-const FEW_PAGES: u64 = 24 << 20;
+/// Bytes of files' pages that stay where there is room, the program's own ten MiB included, and four of the process that reads;
+/// a fifth of the budget where that is more.
+const FEW_PAGES: u64 = 28 << 20;
 
-/// Files that blazesym has parsed before it is made anew: it keeps a descriptor and parsed tables for each.
+/// Files that are held at the most: for each there are descriptors and parsed tables.
 const MOST_FILES: usize = 256;
-/// Objects of which it is remembered that they have no debug file.
+/// Objects of which it is remembered that they have no debug file, or no names.
 const MOST_WITHOUT: usize = 4096;
 /// Windows without a question after which what was parsed of a file goes.
 const IDLE_WINDOWS: u32 = 2;
@@ -47,54 +39,79 @@ pub(super) enum Certainty {
     Provisional,
 }
 
-/// Why blazesym gave no answer.
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error("{0:#}")]
-    Blazesym(blazesym::Error),
-    #[error("it makes blazesym panic")]
-    Panicked,
+/// What names are looked for in: symbols and debug information, or Go's own table.
+#[derive(Clone, Copy, Debug)]
+enum Names {
+    Symbols(u64),
+    Go(u64),
 }
 
-/// What names are looked for in.
-enum Names<'a> {
-    /// Symbols and debug information.
-    Symbols(&'a File),
-    /// Go's own table.
-    Go(&'a File),
+/// A file that is held.
+#[derive(Clone, Debug)]
+struct Held {
+    /// Windows since it was last asked about.
+    idle_windows: u32,
+    contents: Contents,
 }
 
-/// blazesym with what it needs around it.
+/// Objects of which something is known to be missing, by id; all are forgotten where they are too many.
+#[derive(Debug, Default)]
+struct Without(HashSet<u64>);
+
+impl Without {
+    fn insert(&mut self, object: u64) {
+        if self.0.len() >= MOST_WITHOUT {
+            self.0.clear();
+        }
+        self.0.insert(object);
+    }
+}
+
+/// The number that an object's file is held under.
+fn own_file(object: &Object) -> u64 {
+    object.id << 1
+}
+
+/// The number that an object's debug file is held under.
+fn debug_file_of(object: &Object) -> u64 {
+    object.id << 1 | 1
+}
+
+/// Asks for names what reads the files.
 pub(super) struct ElfNamer {
-    symbolizer: Symbolizer,
-    /// Files that blazesym has parsed, by its name for them: windows since they were last asked about.
-    parsed: HashMap<PathBuf, u32>,
+    reading: Box<dyn Reading>,
+    held: HashMap<u64, Held>,
     gauge: Gauge,
     pace: Pace,
-    /// Objects that have no debug file, by id.
-    without_debug_file: HashSet<u64>,
+    without_debug_file: Without,
+    /// Objects whose names cannot be had: reading them ended the process that reads.
+    without_names: Without,
+    without_go_table: Without,
     /// Times that a file's debug information was left alone.
     without_lines: u64,
-    go: GoNamer,
-    /// Times that reading a file ended in a panic.
+    /// Times that reading a file ended in a panic, or ended the process that reads.
     broken: u64,
     /// Whether something could not be read of late for a reason that may pass.
     refused: bool,
+    /// Whether anything was asked since the last end of a window.
+    asked: bool,
     nothing: Functions,
 }
 
 impl ElfNamer {
-    pub(super) fn new(gauge: Gauge, pace: Pace) -> Self {
+    pub(super) fn new(reading: Box<dyn Reading>, gauge: Gauge, pace: Pace) -> Self {
         Self {
-            symbolizer: symbolizer(),
-            parsed: HashMap::new(),
+            reading,
+            held: HashMap::new(),
             gauge,
             pace,
-            without_debug_file: HashSet::new(),
+            without_debug_file: Without::default(),
+            without_names: Without::default(),
+            without_go_table: Without::default(),
             without_lines: 0,
-            go: GoNamer::default(),
             broken: 0,
             refused: false,
+            asked: false,
             nothing: Arc::new([]),
         }
     }
@@ -108,70 +125,85 @@ impl ElfNamer {
     /// time, and more may be found the next, is said beside.
     pub(super) fn name(&mut self, object: &Object, addresses: &[u64]) -> (Vec<Functions>, Certainty) {
         self.refused = false;
+        self.asked = true;
         let found = self.look(object, addresses);
         if !self.refused {
             return (found, Certainty::Certain);
         }
-        self.without_debug_file.remove(&object.id);
-        self.go.forget(object);
+        self.without_debug_file.0.remove(&object.id);
+        self.without_go_table.0.remove(&object.id);
         (found, Certainty::Provisional)
     }
 
     fn look(&mut self, object: &Object, addresses: &[u64]) -> Vec<Functions> {
         let mut found = vec![Arc::clone(&self.nothing); addresses.len()];
-        let Some(file) = &object.file else {
+        let Some(file) = object.file.as_ref().filter(|_| !self.without_names.0.contains(&object.id)) else {
             return found;
         };
-        if self.parsed.len() >= MOST_FILES {
-            self.symbolizer = symbolizer();
-            self.parsed.clear();
+        if self.held.len() >= MOST_FILES {
+            self.forget_all(None);
         }
+        let own = own_file(object);
+        if !self.held.contains_key(&own) {
+            tracing::debug!("the names of {} are read, for {} addresses", object.path, addresses.len());
+        }
+        let Some(contents) = self.hold(object, own, file) else {
+            return found;
+        };
         // A separate debug file knows more; what it does not know may still be in the file itself. Go's own table comes before
-        // what little a stripped program has of symbols: blazesym takes the nearest one.
-        let debug = self.debug_file(object);
-        let sources = debug.iter().map(Names::Symbols).chain([Names::Go(file), Names::Symbols(file)]);
-        for source in sources {
+        // what little a stripped program has of symbols: the nearest one is taken for the function.
+        let debug = self.debug_file(object, &contents.link);
+        let debug = debug.and_then(|file| self.hold(object, debug_file_of(object), &file));
+        let sources = debug.iter().map(|_| Names::Symbols(debug_file_of(object)));
+        for source in sources.chain([Names::Go(own), Names::Symbols(own)]) {
             let missing: Vec<usize> = (0..addresses.len()).filter(|&index| found[index].is_empty()).collect();
             if missing.is_empty() {
                 break;
             }
             let wanted: Vec<u64> = missing.iter().map(|&index| addresses[index]).collect();
             let named = match source {
-                Names::Go(file) => self.go.name(object, file, &wanted),
-                Names::Symbols(file) => {
-                    if !self.parsed.contains_key(&path(file)) {
-                        tracing::debug!(
-                            "the names of {} are read, for {} addresses",
-                            object.path,
-                            missing.len()
-                        );
-                    }
-                    self.name_in(file, &wanted)
-                }
+                Names::Go(number) => self.name_in_go_table(object, number, &wanted),
+                Names::Symbols(number) => self.name_in(object, number, &wanted),
             };
             for (index, functions) in missing.into_iter().zip(named) {
                 found[index] = functions;
             }
         }
-        // The debug file closes when this function ends and its number will be given to another one.
-        if let Some(file) = &debug {
-            let path = path(file);
-            self.evict(&path);
-            self.parsed.remove(&path);
-        }
+        // It is opened anew when it is wanted again.
+        self.forget(debug_file_of(object));
         found
     }
 
+    /// Has a file held, and says what there is in it; `None` where it cannot be.
+    fn hold(&mut self, object: &Object, number: u64, file: &File) -> Option<Contents> {
+        if let Some(held) = self.held.get_mut(&number) {
+            held.idle_windows = 0;
+            return Some(held.contents.clone());
+        }
+        match self.reading.hold(number, file) {
+            Ok(contents) => {
+                self.held.insert(number, Held { idle_windows: 0, contents: contents.clone() });
+                Some(contents)
+            }
+            Err(refusal) => {
+                self.note(object, &refusal);
+                None
+            }
+        }
+    }
+
     /// The debug file of an object. Where there is none it is not looked for again: samples hit new addresses in every window.
-    fn debug_file(&mut self, object: &Object) -> Option<File> {
-        if self.without_debug_file.contains(&object.id) {
+    fn debug_file(&mut self, object: &Object, link: &Link) -> Option<File> {
+        if self.without_debug_file.0.contains(&object.id) {
             return None;
         }
-        let found = debug_file::find(object);
+        let mut found = debug_file::by_build_id(object);
+        if let (None, Link::To { name, checksum }) = (&found, link) {
+            found = debug_file::by_link(object, name, |candidate| {
+                self.reading.checksum(candidate).ok().flatten() == Some(*checksum)
+            });
+        }
         if found.is_none() {
-            if self.without_debug_file.len() >= MOST_WITHOUT {
-                self.without_debug_file.clear();
-            }
             self.without_debug_file.insert(object.id);
         }
         found
@@ -180,85 +212,93 @@ impl ElfNamer {
     /// Ends a window: lets go of what was parsed of files that have not been asked about for some windows. The names that
     /// were found in them stay in the cache.
     pub(super) fn end_window(&mut self) {
-        let mut idle = Vec::new();
-        self.parsed.retain(|path, windows| {
-            *windows += 1;
-            let stays = *windows <= IDLE_WINDOWS;
-            if !stays {
-                idle.push(path.clone());
-            }
-            stays
-        });
-        for path in idle {
-            self.evict(&path);
+        for held in self.held.values_mut() {
+            held.idle_windows += 1;
+        }
+        let idle: Vec<u64> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.idle_windows > IDLE_WINDOWS)
+            .map(|(file, _)| *file)
+            .collect();
+        let is_idle = !idle.is_empty();
+        for file in idle {
+            self.forget(file);
+        }
+        // Where nothing is new there is nothing to give back, and nobody to wake.
+        if std::mem::take(&mut self.asked) || is_idle {
+            self.reading.trim();
         }
     }
 
-    fn evict(&mut self, path: &Path) {
-        if let Err(error) = self.symbolizer.evict(&evict::Elf::new(path).into()) {
-            tracing::debug!("blazesym keeps a file: {error}");
+    fn forget(&mut self, file: u64) {
+        if self.held.remove(&file).is_some() {
+            self.reading.forget(file);
         }
     }
 
-    fn name_in(&mut self, file: &File, addresses: &[u64]) -> Vec<Functions> {
-        let path = path(file);
-        let mut source = Elf::new(&path);
+    fn name_in(&mut self, object: &Object, file: u64, addresses: &[u64]) -> Vec<Functions> {
+        let Some(contents) = self.held.get(&file).map(|held| held.contents.clone()) else {
+            return Vec::new();
+        };
         // Where a link leads has been looked at, and blazesym would follow it wherever it leads: to a FIFO, or through a terabyte.
-        source.debug_syms = !debug_file::has_link(file) && self.has_room_for(pages::debug_bytes(file));
+        let mut lines = contents.link == Link::None && self.has_room_for(contents.debug_bytes);
         let mut found = Vec::with_capacity(addresses.len());
         for batch in addresses.chunks(BATCH) {
             self.keep_pace();
-            self.parsed.insert(path.clone(), 0);
-            found.extend(self.name_batch(&mut source, batch));
-            self.relieve(&path);
+            loop {
+                match self.reading.names(file, lines, batch) {
+                    Ok(named) => {
+                        found.extend(named);
+                        break;
+                    }
+                    Err(refusal) => self.note(object, &refusal),
+                }
+                // Debug information that cannot be read does not cost the symbols.
+                if !lines || !self.held.contains_key(&file) {
+                    return found;
+                }
+                lines = false;
+            }
+            self.relieve(file);
         }
         found
     }
 
-    fn name_batch(&mut self, source: &mut Elf, addresses: &[u64]) -> Vec<Functions> {
-        loop {
-            match self.ask(source, addresses) {
-                Ok(found) => return found,
-                Err(error) => tracing::debug!("an object's names cannot be read: {error}"),
+    fn name_in_go_table(&mut self, object: &Object, file: u64, addresses: &[u64]) -> Vec<Functions> {
+        if !self.held.contains_key(&file) || self.without_go_table.0.contains(&object.id) {
+            return Vec::new();
+        }
+        match self.reading.go_names(file, addresses) {
+            Ok(Some(functions)) => return functions,
+            Ok(None) => {}
+            Err(refusal) => self.note(object, &refusal),
+        }
+        self.without_go_table.insert(object.id);
+        Vec::new()
+    }
+
+    /// Takes note of why there was no answer.
+    fn note(&mut self, object: &Object, refusal: &Refusal) {
+        tracing::debug!("{}: names cannot be read: {refusal}", object.path);
+        match refusal {
+            Refusal::Passing(_) => self.refused = true,
+            Refusal::Lasting(_) => {}
+            Refusal::Broken => self.count_broken(),
+            Refusal::Ended => {
+                // The one that comes next knows of no file yet.
+                self.held.clear();
+                self.without_names.insert(object.id);
+                self.count_broken();
             }
-            // Debug information that cannot be read does not cost the symbols.
-            if !source.debug_syms {
-                return vec![Arc::clone(&self.nothing); addresses.len()];
-            }
-            source.debug_syms = false;
+            Refusal::NobodyReads(_) => self.held.clear(),
         }
     }
 
-    /// Asks blazesym. Files belong to whoever runs them, and one that makes it panic costs that file its names, but not the
-    /// agent its thread.
-    fn ask(&mut self, source: &Elf, addresses: &[u64]) -> Result<Vec<Functions>, AskError> {
-        let (symbolizer, nothing) = (&self.symbolizer, &self.nothing);
-        let ask = || {
-            let answer = symbolizer.symbolize(&Source::Elf(source.clone()), Input::VirtOffset(addresses))?;
-            let named = |symbolized: &Symbolized<'_>| match symbolized {
-                Symbolized::Sym(sym) => functions(sym),
-                Symbolized::Unknown(_) => Arc::clone(nothing),
-            };
-            Ok::<_, blazesym::Error>(answer.iter().map(named).collect())
-        };
-        // Nothing of the symbolizer is used after a panic.
-        match catch_unwind(AssertUnwindSafe(ask)) {
-            Ok(answer) => answer.map_err(|error| {
-                self.refused |= may_pass(error.kind());
-                AskError::Blazesym(error)
-            }),
-            Err(_) => {
-                self.symbolizer = self::symbolizer();
-                self.parsed.clear();
-                self.broken += 1;
-                if self.broken.is_power_of_two() {
-                    tracing::warn!(
-                        "files that broke the symbolizer while their names were read: {}",
-                        self.broken
-                    );
-                }
-                Err(AskError::Panicked)
-            }
+    fn count_broken(&mut self) {
+        self.broken += 1;
+        if self.broken.is_power_of_two() {
+            tracing::warn!("files that broke the symbolizer while their names were read: {}", self.broken);
         }
     }
 
@@ -268,7 +308,7 @@ impl ElfNamer {
         if bytes == 0 || bytes <= self.gauge.room() {
             return true;
         }
-        self.give_back(None);
+        self.forget_all(None);
         let fits = bytes <= self.gauge.room();
         if !fits {
             self.without_lines += 1;
@@ -288,73 +328,34 @@ impl ElfNamer {
     /// Gives memory back: pages of files as soon as they are many, for they stay in the page cache, and mapping them again costs
     /// little. Where the budget is nearly used also what was parsed of other files than the one at hand, for that will be
     /// wanted again at once; last of all that, too.
-    fn relieve(&mut self, at_hand: &Path) {
+    fn relieve(&mut self, at_hand: u64) {
         let has_room = self.gauge.room() > 0;
         if has_room && self.gauge.usage().files < FEW_PAGES.max(self.gauge.memory().bytes / 5) {
             return;
         }
-        pages::release();
+        self.reading.release_pages();
         if has_room {
             return;
         }
-        if self.gauge.room() == 0 && self.parsed.len() > 1 {
-            self.give_back(Some(at_hand));
+        if self.gauge.room() == 0 && self.held.len() > 1 {
+            self.forget_all(Some(at_hand));
         }
         if self.gauge.is_short() {
-            self.give_back(None);
+            self.forget_all(None);
         }
     }
 
     /// Gives all memory back that naming has taken, but for the names, and for one file.
-    fn give_back(&mut self, but_for: Option<&Path>) {
-        let (kept, parsed) = std::mem::take(&mut self.parsed)
-            .into_iter()
-            .partition::<HashMap<_, _>, _>(|(path, _)| Some(path.as_path()) == but_for);
-        self.parsed = kept;
-        for path in parsed.into_keys() {
-            self.evict(&path);
+    fn forget_all(&mut self, but_for: Option<u64>) {
+        let files: Vec<u64> = self.held.keys().copied().filter(|&file| Some(file) != but_for).collect();
+        for file in files {
+            self.forget(file);
         }
+        self.reading.trim();
         sys::limits::trim_heap();
         tracing::debug!(
             "what was parsed of files is given back, for the memory is needed: {:?}",
             self.gauge.usage()
         );
     }
-}
-
-/// Whether the same question may be answered a moment later: no memory was left, no descriptor, or the disk did not answer. The
-/// last two have no kind of their own.
-fn may_pass(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Other)
-}
-
-fn symbolizer() -> Symbolizer {
-    // Debug links are followed by debug_file, which tolerates wrong ones; a file does not change behind its descriptor.
-    Symbolizer::builder()
-        .set_debug_dirs(None::<[PathBuf; 0]>)
-        .enable_auto_reload(true)
-        .enable_code_info(true)
-        .enable_inlined_fns(true)
-        .enable_demangling(true)
-        .build()
-}
-
-/// A path that leads to an open file, deleted or not, in whichever namespace.
-fn path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-/// blazesym's answer in our order: it gives the outermost function, then the inlined ones inwards.
-fn functions(sym: &Sym<'_>) -> Functions {
-    let place = |info: Option<&blazesym::symbolize::CodeInfo<'_>>| {
-        info.map_or((String::new(), 0), |info| {
-            (info.to_path().to_string_lossy().into_owned(), info.line.unwrap_or(0))
-        })
-    };
-    let inlined = sym.inlined.iter().rev().map(|inlined| {
-        let (file, line) = place(inlined.code_info.as_ref());
-        Function { name: inlined.name.to_string(), file, line }
-    });
-    let (file, line) = place(sym.code_info.as_deref());
-    inlined.chain([Function { name: sym.name.to_string(), file, line }]).collect()
 }

@@ -3,12 +3,15 @@
 //! A [`Namer`] lives on one thread for the life of the agent, for blazesym's symbolizer is neither `Send` nor cheap to
 //! make. It is asked for (object, address) pairs, in batches per object, and remembers answers, also negative ones.
 
+mod apart;
 mod cache;
 mod elf;
 mod go;
 mod kallsyms;
 mod kernel;
 mod pages;
+mod reader;
+mod reading;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,9 +21,13 @@ use crate::{
     sys,
 };
 
+use apart::Apart;
+pub use apart::serve as serve_apart;
 use cache::Cache;
 use elf::{Certainty, ElfNamer};
 pub use kernel::{KernelCode, KernelPlace, kernel_names};
+use reader::Reader;
+use reading::Reading;
 
 /// One function at an address. Several where functions were inlined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +66,12 @@ impl Namer {
     #[must_use]
     pub fn new(gauge: Gauge, pace: Pace) -> Self {
         let names = gauge.memory().shares().names;
+        let reading: Box<dyn Reading> = match Apart::new() {
+            Some(apart) => Box::new(apart),
+            None => Box::new(Reader::new()),
+        };
         Self {
-            elf: ElfNamer::new(gauge.clone(), pace),
+            elf: ElfNamer::new(reading, gauge.clone(), pace),
             cache: Cache::new(usize::try_from(names).unwrap_or(usize::MAX)),
             provisional: HashMap::new(),
             kernel: KernelCode::new(),

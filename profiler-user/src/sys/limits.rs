@@ -54,6 +54,19 @@ pub fn raise_memlock() -> io::Result<()> {
     set_memlock(Limit { soft: hard, hard })
 }
 
+/// Lets this process use CPU time until it has used so many seconds since its start; then the kernel ends it (SIGXCPU).
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn set_cpu_seconds(seconds: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is writable.
+    super::check(unsafe { libc::getrlimit(libc::RLIMIT_CPU, &raw mut limit) }.into())?;
+    limit.rlim_cur = seconds.min(limit.rlim_max);
+    // SAFETY: the struct is readable.
+    super::check(unsafe { libc::setrlimit(libc::RLIMIT_CPU, &raw const limit) }.into())
+}
+
 /// Gives free memory of the heap back to the kernel. The GNU C library keeps what lies under the last used block; others
 /// give it back by themselves.
 pub fn trim_heap() {

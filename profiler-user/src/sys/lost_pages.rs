@@ -14,10 +14,10 @@ static READER: AtomicI32 = AtomicI32::new(0);
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Pages of files that were gone when they were read, since the start.
+/// Pages of files that were gone when they were read, since the start, by this process and the one that reads for it.
 #[must_use]
 pub fn count() -> u64 {
-    LOST.load(Ordering::Relaxed)
+    LOST.load(Ordering::Relaxed) + super::own::share().lost_pages
 }
 
 /// From now on this thread reads files through mappings of its own. There is one such thread in a process: the last one that

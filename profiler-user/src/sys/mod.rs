@@ -15,6 +15,7 @@ pub mod lost_pages;
 pub mod map;
 pub mod membarrier;
 pub mod own;
+pub mod passing;
 pub mod perf;
 pub mod perf_ring;
 pub mod priority;
@@ -42,6 +43,6 @@ unsafe fn owned_fd(ret: libc::c_long) -> io::Result<OwnedFd> {
 }
 
 /// Turns the return value of a system call that gives zero or -1 into a result.
-fn check(ret: libc::c_long) -> io::Result<()> {
+pub(crate) fn check(ret: libc::c_long) -> io::Result<()> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

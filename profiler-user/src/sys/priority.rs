@@ -61,8 +61,7 @@ impl Thread {
 /// Raises the limit on nice values (`RLIMIT_NICE`) as far as it may be, so that threads become urgent without `CAP_SYS_NICE`.
 /// Says whether that is far enough for [`Urgency::Soon`].
 pub fn permit() -> bool {
-    // SAFETY: takes numbers only.
-    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let nice = nice();
     // A nice value is 20 less what the limit has to be (getrlimit(2)).
     let wanted = libc::rlim_t::try_from(20 - (nice - SOONER).max(-20)).unwrap_or(40);
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -91,8 +90,7 @@ pub fn set(urgency: Urgency) -> io::Result<()> {
 /// Likewise for a thread by its id; 0 is the calling one.
 fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
     let &(original, original_io) = ORIGINAL.get_or_init(|| {
-        // SAFETY: takes numbers only. -1 is a nice value, too, but no failure is known for one's own thread.
-        let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let nice = nice();
         // SAFETY: takes numbers only.
         let io = unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) };
         // 0 is what follows from the nice value.
@@ -111,6 +109,27 @@ fn set_for(thread: u32, urgency: Urgency) -> io::Result<()> {
         super::check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread, io_class) });
     // What was so from the start need not be settable: a real-time class wants a capability.
     if urgency == Urgency::Late { set } else { Ok(()) }
+}
+
+/// The calling thread's nice value.
+#[must_use]
+pub fn nice() -> i32 {
+    // SAFETY: takes numbers only. -1 is a nice value, too, but no failure is known for one's own thread.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Gives the calling thread this nice value, and where that is one for what nobody waits for, the idle class at disks; that it
+/// cannot be done is no more than worth a note.
+pub fn try_set_nice(nice: i32) {
+    let late = nice >= 10;
+    let class = if late { IOPRIO_CLASS_IDLE } else { 0 };
+    // SAFETY: takes numbers only.
+    let set = super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.clamp(-20, 19)) }.into());
+    // SAFETY: takes numbers only.
+    let set_io = super::check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, class) });
+    if let Err(error) = set.and(set_io) {
+        tracing::debug!("a process stays as urgent as it was: {error}");
+    }
 }
 
 /// Likewise; that it cannot be done is no more than worth a note.

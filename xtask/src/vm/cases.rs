@@ -18,7 +18,7 @@ const fn case(shows: &'static str, binary: &'static str, name: &'static str, sho
 }
 
 /// All of them, in the order in which they are run.
-pub(crate) const CASES: [Case; 22] = [
+pub(crate) const CASES: [Case; 24] = [
     case("doctor finds the host fit", "errors", "doctor_finds_this_host_fit", true),
     case("known stacks of threads, complete and in order", "unwind_c", "threads", true),
     case("shares of functions", "chain", "pie", true),
@@ -48,16 +48,23 @@ pub(crate) const CASES: [Case; 22] = [
     ),
     case(
         "system calls that are refused",
-        "privilege",
+        "confinement",
         "what_is_not_needed_is_refused_and_the_process_goes_on",
         false,
     ),
     case(
         "files where they belong",
-        "privilege",
+        "confinement",
         "files_are_written_where_they_belong_and_nowhere_else",
         false,
     ),
+    case(
+        "a process that can do nothing but read",
+        "confinement",
+        "what_reads_in_a_process_of_its_own_can_do_nothing_else",
+        false,
+    ),
+    case("a file that ends it", "reader", "a_file_that_ends_the_reader_costs_that_file_its_names", false),
     case("a lack of capabilities is told", "errors", "missing_capabilities", false),
     case("known stacks of six builds", "unwind_c", "every_build", false),
     case("known stacks without symbols", "unwind_c", "stripped", false),
