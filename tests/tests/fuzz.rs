@@ -55,4 +55,4 @@ macro_rules! targets {
     };
 }
 
-targets!(elf eh_frame debug_frame pclntab step rows dwarf maps identity events pprof http configuration);
+targets!(elf eh_frame debug_frame pclntab step rows dwarf answers maps identity events pprof http configuration);

@@ -51,6 +51,12 @@ fn a_file_that_ends_the_reader_costs_that_file_its_names() {
     let stacks = profile.of_pid(hostile.pid());
     profile.check(!stacks.is_empty(), "it is sampled");
     assert_eq!(agent.metric("profiler_reader_ends_total"), 1.0);
+    // One that is ended while it waits costs nobody anything for long.
+    send(next, libc::SIGKILL);
+    let third = session.path("third");
+    assert!(std::fs::copy(&chain, &third).is_ok(), "{}", third.display());
+    let newest = Target::start(&third, &["burn"]);
+    agent.wait_until_right("with the third reader", newest.pid());
     let run = agent.finish();
     run.check(run.stderr.contains("files that broke the symbolizer"), "the log says so");
 }

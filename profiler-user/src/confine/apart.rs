@@ -37,9 +37,10 @@ struct Keeper {
 
 static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
 
-/// A reader that ends sooner is followed by the next one after this time, so that no host is busy with starting them.
+/// After a reader that ends sooner than this, as after none, the keeper waits before it starts the next one, so that no host is
+/// busy with that.
 const SOON: Duration = Duration::from_secs(1);
-/// The time.
+/// How long it waits.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts the keeper, and it the first reader. Call it while there is one thread, and before there is anything that they had
@@ -103,25 +104,25 @@ fn keep(control: UnixStream, work: Work) {
     if give_up().is_err() {
         return;
     }
-    loop {
+    while !is_closed(&control) {
         let begun = Instant::now();
-        let Ok((profilers, readers)) = UnixStream::pair() else { return };
-        let Ok(child) = fork() else { return };
-        let Some(pid) = child else {
-            drop((control, profilers));
-            read(readers, work);
-            return;
-        };
-        drop(readers);
-        if passing::send(&control, &[], Some(profilers.as_fd())).is_err() {
-            return;
+        // There may be no process to be had now, where their number is limited, but later.
+        if let Ok((profilers, readers)) = UnixStream::pair()
+            && let Ok(child) = fork()
+        {
+            let Some(pid) = child else {
+                drop((control, profilers));
+                read(readers, work);
+                return;
+            };
+            drop(readers);
+            if passing::send(&control, &[], Some(profilers.as_fd())).is_err() {
+                return;
+            }
+            drop(profilers);
+            wait_for(pid);
         }
-        drop(profilers);
-        wait_for(pid);
-        if is_closed(&control) {
-            return;
-        }
-        if begun.elapsed() < SOON {
+        if begun.elapsed() < SOON && !is_closed(&control) {
             std::thread::sleep(PAUSE);
         }
     }

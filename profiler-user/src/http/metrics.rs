@@ -228,7 +228,7 @@ impl Collector for Measured {
         to.counter("window_refusals", help, &counters.refusals)?;
         let help = "Pages of files that were cut short while they were read.";
         to.counter("lost_pages", help, &AtomicU64::new(lost_pages::count()))?;
-        let help = "Processes that read names and ended over a file, which has none then.";
+        let help = "Processes that read names and ended: over a file, which has none then, or by somebody.";
         to.counter("reader_ends", help, &AtomicU64::new(own::share().ends))?;
         to.counter("profiles_written", "Profiles written to the folder.", &counters.written)?;
         to.counter("profile_write_errors", "Profiles that could not be written.", &counters.write_errors)?;

@@ -39,11 +39,23 @@ pub(super) enum Certainty {
     Provisional,
 }
 
-/// What names are looked for in: symbols and debug information, or Go's own table.
+/// What names are looked for in.
 #[derive(Clone, Copy, Debug)]
 enum Names {
-    Symbols(u64),
-    Go(u64),
+    /// Symbols and debug information.
+    Symbols,
+    /// Go's own table.
+    Go,
+}
+
+/// A file that is asked about.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    object: &'a Object,
+    /// What it is held under.
+    number: u64,
+    /// To be held again where it was let go of, for the memory was needed.
+    file: &'a File,
 }
 
 /// A file that is held.
@@ -137,33 +149,33 @@ impl ElfNamer {
 
     fn look(&mut self, object: &Object, addresses: &[u64]) -> Vec<Functions> {
         let mut found = vec![Arc::clone(&self.nothing); addresses.len()];
-        let Some(file) = object.file.as_ref().filter(|_| !self.without_names.0.contains(&object.id)) else {
+        let Some(file) = &object.file else {
             return found;
         };
         if self.held.len() >= MOST_FILES {
             self.forget_all(None);
         }
-        let own = own_file(object);
-        if !self.held.contains_key(&own) {
+        let own = Asked { object, number: own_file(object), file };
+        if !self.held.contains_key(&own.number) {
             tracing::debug!("the names of {} are read, for {} addresses", object.path, addresses.len());
         }
-        let Some(contents) = self.hold(object, own, file) else {
+        let Some(contents) = self.hold(own) else {
             return found;
         };
         // A separate debug file knows more; what it does not know may still be in the file itself. Go's own table comes before
         // what little a stripped program has of symbols: the nearest one is taken for the function.
         let debug = self.debug_file(object, &contents.link);
-        let debug = debug.and_then(|file| self.hold(object, debug_file_of(object), &file));
-        let sources = debug.iter().map(|_| Names::Symbols(debug_file_of(object)));
-        for source in sources.chain([Names::Go(own), Names::Symbols(own)]) {
+        let debug = debug.as_ref().map(|file| Asked { object, number: debug_file_of(object), file });
+        let sources = debug.map(|debug| (Names::Symbols, debug));
+        for (names, asked) in sources.into_iter().chain([(Names::Go, own), (Names::Symbols, own)]) {
             let missing: Vec<usize> = (0..addresses.len()).filter(|&index| found[index].is_empty()).collect();
             if missing.is_empty() {
                 break;
             }
             let wanted: Vec<u64> = missing.iter().map(|&index| addresses[index]).collect();
-            let named = match source {
-                Names::Go(number) => self.name_in_go_table(object, number, &wanted),
-                Names::Symbols(number) => self.name_in(object, number, &wanted),
+            let named = match names {
+                Names::Go => self.name_in_go_table(asked, &wanted),
+                Names::Symbols => self.name_in(asked, &wanted),
             };
             for (index, functions) in missing.into_iter().zip(named) {
                 found[index] = functions;
@@ -175,7 +187,11 @@ impl ElfNamer {
     }
 
     /// Has a file held, and says what there is in it; `None` where it cannot be.
-    fn hold(&mut self, object: &Object, number: u64, file: &File) -> Option<Contents> {
+    fn hold(&mut self, asked: Asked<'_>) -> Option<Contents> {
+        let Asked { object, number, file } = asked;
+        if self.without_names.0.contains(&object.id) {
+            return None;
+        }
         if let Some(held) = self.held.get_mut(&number) {
             held.idle_windows = 0;
             return Some(held.contents.clone());
@@ -186,7 +202,7 @@ impl ElfNamer {
                 Some(contents)
             }
             Err(refusal) => {
-                self.note(object, &refusal);
+                self.note(Some(object), &refusal);
                 None
             }
         }
@@ -227,18 +243,27 @@ impl ElfNamer {
         }
         // Where nothing is new there is nothing to give back, and nobody to wake.
         if std::mem::take(&mut self.asked) || is_idle {
-            self.reading.trim();
+            let told = self.reading.trim();
+            self.settle(told);
         }
     }
 
     fn forget(&mut self, file: u64) {
         if self.held.remove(&file).is_some() {
-            self.reading.forget(file);
+            let told = self.reading.forget(file);
+            self.settle(told);
         }
     }
 
-    fn name_in(&mut self, object: &Object, file: u64, addresses: &[u64]) -> Vec<Functions> {
-        let Some(contents) = self.held.get(&file).map(|held| held.contents.clone()) else {
+    /// What was given back is of no file: where the process that reads ended, it is not known over which.
+    fn settle(&mut self, told: Result<(), Refusal>) {
+        if let Err(refusal) = told {
+            self.note(None, &refusal);
+        }
+    }
+
+    fn name_in(&mut self, asked: Asked<'_>, addresses: &[u64]) -> Vec<Functions> {
+        let Some(contents) = self.hold(asked) else {
             return Vec::new();
         };
         // Where a link leads has been looked at, and blazesym would follow it wherever it leads: to a FIFO, or through a terabyte.
@@ -247,40 +272,46 @@ impl ElfNamer {
         for batch in addresses.chunks(BATCH) {
             self.keep_pace();
             loop {
-                match self.reading.names(file, lines, batch) {
+                // The batch before may have taken so much memory that the file was let go of.
+                if self.hold(asked).is_none() {
+                    return found;
+                }
+                match self.reading.names(asked.number, lines, batch) {
                     Ok(named) => {
                         found.extend(named);
                         break;
                     }
-                    Err(refusal) => self.note(object, &refusal),
+                    Err(refusal) => self.note(Some(asked.object), &refusal),
                 }
                 // Debug information that cannot be read does not cost the symbols.
-                if !lines || !self.held.contains_key(&file) {
+                if !lines {
                     return found;
                 }
                 lines = false;
             }
-            self.relieve(file);
+            self.relieve(asked.number);
         }
         found
     }
 
-    fn name_in_go_table(&mut self, object: &Object, file: u64, addresses: &[u64]) -> Vec<Functions> {
-        if !self.held.contains_key(&file) || self.without_go_table.0.contains(&object.id) {
+    fn name_in_go_table(&mut self, asked: Asked<'_>, addresses: &[u64]) -> Vec<Functions> {
+        let object = asked.object;
+        if self.without_go_table.0.contains(&object.id) || self.hold(asked).is_none() {
             return Vec::new();
         }
-        match self.reading.go_names(file, addresses) {
+        match self.reading.go_names(asked.number, addresses) {
             Ok(Some(functions)) => return functions,
             Ok(None) => {}
-            Err(refusal) => self.note(object, &refusal),
+            Err(refusal) => self.note(Some(object), &refusal),
         }
         self.without_go_table.insert(object.id);
         Vec::new()
     }
 
     /// Takes note of why there was no answer.
-    fn note(&mut self, object: &Object, refusal: &Refusal) {
-        tracing::debug!("{}: names cannot be read: {refusal}", object.path);
+    fn note(&mut self, object: Option<&Object>, refusal: &Refusal) {
+        let path = object.map_or("what was read before", |object| &object.path);
+        tracing::debug!("{path}: names cannot be read: {refusal}");
         match refusal {
             Refusal::Passing(_) => self.refused = true,
             Refusal::Lasting(_) => {}
@@ -288,8 +319,14 @@ impl ElfNamer {
             Refusal::Ended => {
                 // The one that comes next knows of no file yet.
                 self.held.clear();
-                self.without_names.insert(object.id);
+                if let Some(object) = object {
+                    self.without_names.insert(object.id);
+                }
                 self.count_broken();
+            }
+            Refusal::Replaced => {
+                self.held.clear();
+                self.refused = true;
             }
             Refusal::NobodyReads(_) => self.held.clear(),
         }
@@ -333,7 +370,8 @@ impl ElfNamer {
         if has_room && self.gauge.usage().files < FEW_PAGES.max(self.gauge.memory().bytes / 5) {
             return;
         }
-        self.reading.release_pages();
+        let told = self.reading.release_pages();
+        self.settle(told);
         if has_room {
             return;
         }
@@ -351,7 +389,8 @@ impl ElfNamer {
         for file in files {
             self.forget(file);
         }
-        self.reading.trim();
+        let told = self.reading.trim();
+        self.settle(told);
         sys::limits::trim_heap();
         tracing::debug!(
             "what was parsed of files is given back, for the memory is needed: {:?}",
@@ -359,3 +398,6 @@ impl ElfNamer {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use apart::Apart;
-pub use apart::serve as serve_apart;
+pub use apart::{serve as serve_apart, taken_for};
 use cache::Cache;
 use elf::{Certainty, ElfNamer};
 pub use kernel::{KernelCode, KernelPlace, kernel_names};

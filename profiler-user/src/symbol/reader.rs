@@ -45,7 +45,7 @@ impl Reader {
     }
 
     fn file(&self, number: u64) -> Result<&File, Refusal> {
-        self.files.get(&number).ok_or_else(|| Refusal::Lasting("the file is not held".to_owned()))
+        self.files.get(&number).ok_or_else(|| Refusal::Passing("the file is not held".to_owned()))
     }
 
     fn ask(&self, source: Elf, addresses: &[u64]) -> Result<Vec<Functions>, blazesym::Error> {
@@ -103,7 +103,7 @@ impl Reading for Reader {
         Ok(crc32(file))
     }
 
-    fn forget(&mut self, number: u64) {
+    fn forget(&mut self, number: u64) -> Result<(), Refusal> {
         // Before its descriptor is closed, whose number will be another file's.
         if let Some(file) = self.files.get(&number)
             && let Err(error) = self.symbolizer.evict(&evict::Elf::new(path(file)).into())
@@ -111,14 +111,17 @@ impl Reading for Reader {
             tracing::debug!("blazesym keeps a file: {error}");
         }
         self.files.remove(&number);
+        Ok(())
     }
 
-    fn release_pages(&mut self) {
+    fn release_pages(&mut self) -> Result<(), Refusal> {
         pages::release();
+        Ok(())
     }
 
-    fn trim(&mut self) {
+    fn trim(&mut self) -> Result<(), Refusal> {
         sys::limits::trim_heap();
+        Ok(())
     }
 }
 

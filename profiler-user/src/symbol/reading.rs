@@ -45,6 +45,9 @@ pub(super) enum Refusal {
     /// The file ended the process that reads. There is another one now, which holds no file.
     #[error("reading them ended the process that reads")]
     Ended,
+    /// The process that reads had ended before it was asked: somebody has ended it. There is another one now, which holds no file.
+    #[error("the process that reads was ended")]
+    Replaced,
     /// There is no process that reads, and there will be none.
     #[error("no process reads: {0}")]
     NobodyReads(String),
@@ -65,11 +68,11 @@ pub(super) trait Reading {
     fn checksum(&mut self, file: &File) -> Result<Option<u32>, Refusal>;
 
     /// Lets go of a file and of what was parsed of it.
-    fn forget(&mut self, number: u64);
+    fn forget(&mut self, number: u64) -> Result<(), Refusal>;
 
     /// Lets go of pages of files. They come again when they are looked at.
-    fn release_pages(&mut self);
+    fn release_pages(&mut self) -> Result<(), Refusal>;
 
     /// Gives free memory back.
-    fn trim(&mut self);
+    fn trim(&mut self) -> Result<(), Refusal>;
 }

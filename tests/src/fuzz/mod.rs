@@ -70,6 +70,12 @@ pub const TARGETS: &[Target] = &[
         longest: 16 << 10,
         run: names::dwarf,
     },
+    Target {
+        name: "answers",
+        about: "answers of the process that reads names, which a file may have taken over",
+        longest: 1 << 10,
+        run: names::answers,
+    },
     Target { name: "maps", about: "/proc/PID/maps", longest: 1 << 10, run: text::maps },
     Target {
         name: "identity",

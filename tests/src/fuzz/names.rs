@@ -1,4 +1,4 @@
-//! Names of addresses, by blazesym behind what the naming thread has around it.
+//! Names of addresses, by blazesym behind what the naming thread has around it, and as another process would say them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use profiler_user::budget::{DEFAULT_ONCE, Gauge, Memory, Pace};
 use profiler_user::process::Object;
-use profiler_user::symbol::Namer;
+use profiler_user::symbol::{Namer, taken_for};
 
 use super::input::new_file;
 
@@ -37,4 +37,13 @@ pub(super) fn dwarf(bytes: &[u8]) {
         }
         (0..WINDOWS).for_each(|_| namer.end_window());
     });
+}
+
+/// What the process that reads says.
+pub(super) fn answers(bytes: &[u8]) {
+    let Some((addresses, bytes)) = bytes.split_first() else { return };
+    let addresses = usize::from(addresses % 20);
+    let taken = taken_for(bytes, addresses);
+    // What it makes of it is no larger than what it was given, but for the words around it.
+    assert!(taken.is_none_or(|taken| taken.len() <= 4096 + 64 * bytes.len()));
 }

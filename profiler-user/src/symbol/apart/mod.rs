@@ -58,16 +58,18 @@ impl Apart {
             return Err(Refusal::NobodyReads("it ended, and none came after it".to_owned()));
         };
         let question = Question { nice: priority::nice(), ..question };
-        let answer = passing::send(socket, &question.encode_to_vec(), file)
-            .and_then(|()| passing::receive(socket, MOST_BYTES))
-            .map(|received| received.and_then(|(bytes, _)| Answer::decode(&*bytes).ok()));
-        match answer {
-            Ok(Some(answer)) => {
+        if let Err(error) = passing::send(socket, &question.encode_to_vec(), file) {
+            tracing::debug!("the process that reads does not listen: {error}");
+            return Err(self.begin_anew().map_or_else(|refusal| refusal, |()| Refusal::Replaced));
+        }
+        let answer = passing::receive(socket, MOST_BYTES);
+        match answer.ok().flatten().and_then(|(bytes, _)| Answer::decode(&*bytes).ok()) {
+            Some(answer) => {
                 self.count(&answer);
                 answer.accepted()
             }
             // It ended, or it says what makes no sense.
-            Ok(None) | Err(_) => Err(self.begin_anew()),
+            None => Err(self.begin_anew().map_or_else(|refusal| refusal, |()| Refusal::Ended)),
         }
     }
 
@@ -84,7 +86,7 @@ impl Apart {
     }
 
     /// Asks the one that was started in place of the one that ended.
-    fn begin_anew(&mut self) -> Refusal {
+    fn begin_anew(&mut self) -> Result<(), Refusal> {
         let Share { cpu, lost_pages, ends, .. } = own::share();
         self.before = Share { cpu, lost_pages, ends: ends + 1, ..self.before };
         own::set_share(self.before);
@@ -93,22 +95,29 @@ impl Apart {
         match apart::connect() {
             Some(Ok(socket)) => {
                 self.socket = Some(socket);
-                Refusal::Ended
+                Ok(())
             }
             Some(Err(error)) => {
                 tracing::error!("programs and libraries have no names from now on: {error}");
-                Refusal::NobodyReads(error.to_string())
+                Err(Refusal::NobodyReads(error.to_string()))
             }
-            None => Refusal::NobodyReads("there is none".to_owned()),
+            None => Err(Refusal::NobodyReads("there is none".to_owned())),
         }
     }
 
-    /// For what needs no answer.
-    fn tell(&mut self, kind: Kind, file: u64) {
-        if let Err(refusal) = self.ask(Question { kind: kind.into(), file, ..Question::default() }, None) {
-            tracing::debug!("the process that reads was told in vain: {refusal}");
-        }
+    fn tell(&mut self, kind: Kind, file: u64) -> Result<(), Refusal> {
+        self.ask(Question { kind: kind.into(), file, ..Question::default() }, None).map(drop)
     }
+}
+
+/// What an answer of these bytes would be taken for, to a question about so many addresses; `None` for what is none. This is
+/// for those who look for bytes that do harm.
+#[must_use]
+pub fn taken_for(bytes: &[u8], addresses: usize) -> Option<String> {
+    let answer = Answer::decode(bytes).ok()?;
+    let (contents, checksum) = (answer.clone().into_contents(), answer.clone().into_checksum());
+    let names = answer.clone().into_go_names(addresses);
+    Some(format!("{:?} {contents:?} {checksum:?} {names:?}", answer.accepted().is_ok()))
 }
 
 impl Drop for Apart {
@@ -141,15 +150,15 @@ impl Reading for Apart {
         Ok(self.ask(question, Some(file.as_fd()))?.into_checksum())
     }
 
-    fn forget(&mut self, number: u64) {
-        self.tell(Kind::Forget, number);
+    fn forget(&mut self, number: u64) -> Result<(), Refusal> {
+        self.tell(Kind::Forget, number)
     }
 
-    fn release_pages(&mut self) {
-        self.tell(Kind::ReleasePages, 0);
+    fn release_pages(&mut self) -> Result<(), Refusal> {
+        self.tell(Kind::ReleasePages, 0)
     }
 
-    fn trim(&mut self) {
-        self.tell(Kind::Trim, 0);
+    fn trim(&mut self) -> Result<(), Refusal> {
+        self.tell(Kind::Trim, 0)
     }
 }

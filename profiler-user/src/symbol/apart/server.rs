@@ -70,15 +70,15 @@ fn answer(reader: &mut Reader, question: &Question, file: Option<File>) -> Resul
         },
         Kind::Checksum => Answer::of_checksum(reader.checksum(&file()?)?),
         Kind::Forget => {
-            reader.forget(question.file);
+            reader.forget(question.file)?;
             Answer::default()
         }
         Kind::ReleasePages => {
-            reader.release_pages();
+            reader.release_pages()?;
             Answer::default()
         }
         Kind::Trim => {
-            reader.trim();
+            reader.trim()?;
             Answer::default()
         }
     })

@@ -117,7 +117,10 @@ impl Answer {
         let outcome = match refusal {
             Refusal::Passing(_) => Outcome::Passing,
             Refusal::Broken => Outcome::Broken,
-            Refusal::Lasting(_) | Refusal::Ended | Refusal::NobodyReads(_) => Outcome::Lasting,
+            // The others are not said by the one that reads.
+            Refusal::Lasting(_) | Refusal::Ended | Refusal::Replaced | Refusal::NobodyReads(_) => {
+                Outcome::Lasting
+            }
         };
         Self { outcome: outcome.into(), problem: refusal.to_string(), ..Self::default() }
     }
