@@ -98,6 +98,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_that_has_used_its_cpu_time_is_ended() {
+        // SAFETY: the child calls what is safe after a fork, and nothing that allocates.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            if set_cpu_seconds(1).is_ok() {
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+            // SAFETY: takes a number.
+            unsafe { libc::_exit(1) };
+        }
+        let mut status = 0;
+        // SAFETY: the status is writable, and the child is waited for nowhere else.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGXCPU, "{status:#x}");
+    }
+
+    #[test]
     fn the_limit_can_be_read_and_set_to_itself() {
         let limit = memlock().unwrap();
         assert!(limit.soft <= limit.hard);
