@@ -1,5 +1,6 @@
 //! The process that reads names of what strangers wrote: files that end it, and those who end it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use profiler_tests::{Agent, Pprof, Program, Session, Target, family};
@@ -8,6 +9,13 @@ use profiler_tests::{Agent, Pprof, Program, Session, Target, family};
 fn reader_of(agent: &mut Agent) -> u32 {
     agent.wait_until("was there a reader", |agent| family::child_named(agent.pid(), "reader").is_some());
     family::child_named(agent.pid(), "reader").unwrap_or_default()
+}
+
+/// Runs a copy of a program, which is another file to whoever reads names.
+fn start_copy(session: &Session, program: &Path, name: &str) -> Target {
+    let copy = session.path(name);
+    assert!(std::fs::copy(program, &copy).is_ok(), "{}", copy.display());
+    Target::start(&copy, &["burn"])
 }
 
 fn send(pid: u32, signal: libc::c_int) {
@@ -31,9 +39,7 @@ fn a_file_that_ends_the_reader_costs_that_file_its_names() {
     // It does not answer while it is asked about another file, and ends.
     let reader = reader_of(&mut agent);
     send(reader, libc::SIGSTOP);
-    let copy = session.path("copy");
-    assert!(std::fs::copy(&chain, &copy).is_ok(), "{}", copy.display());
-    let hostile = Target::start(&copy, &["burn"]);
+    let hostile = start_copy(&session, &chain, "copy");
     std::thread::sleep(Duration::from_secs(2));
     send(reader, libc::SIGKILL);
     agent.wait_until("did the agent notice", |agent| agent.metric("profiler_reader_ends_total") > 0.0);
@@ -43,9 +49,7 @@ fn a_file_that_ends_the_reader_costs_that_file_its_names() {
     });
     let next = reader_of(&mut agent);
     // What is new since then has names; so has what is old.
-    let another = session.path("another");
-    assert!(std::fs::copy(&chain, &another).is_ok(), "{}", another.display());
-    let new = Target::start(&another, &["burn"]);
+    let new = start_copy(&session, &chain, "another");
     agent.wait_until_right("with the next reader", new.pid());
     agent.assert_right("as ever", good.pid());
     // What it was asked about is left alone, with whole stacks.
@@ -56,9 +60,7 @@ fn a_file_that_ends_the_reader_costs_that_file_its_names() {
     assert_eq!(agent.metric("profiler_reader_ends_total"), 1.0);
     // One that is ended while it waits costs nobody anything for long.
     send(next, libc::SIGKILL);
-    let third = session.path("third");
-    assert!(std::fs::copy(&chain, &third).is_ok(), "{}", third.display());
-    let newest = Target::start(&third, &["burn"]);
+    let newest = start_copy(&session, &chain, "third");
     agent.wait_until_right("with the third reader", newest.pid());
     let run = agent.finish();
     run.check(run.stderr.contains("files that broke the symbolizer"), "the log says so");
@@ -81,9 +83,7 @@ fn whoever_ends_the_keeper_is_told_of_and_profiles_go_on() {
     assert!(is_there(reader) && is_there(keeper.unwrap_or_default()));
     send(keeper.unwrap_or_default(), libc::SIGKILL);
     send(reader, libc::SIGKILL);
-    let copy = session.path("copy");
-    assert!(std::fs::copy(&chain, &copy).is_ok(), "{}", copy.display());
-    let nameless = Target::start(&copy, &["burn"]);
+    let nameless = start_copy(&session, &chain, "copy");
     let windows = agent.wait_for_windows(nameless.pid(), 2);
     Pprof::read(&windows[1]).check(true, "it can be read");
     agent.assert_right("what has names keeps them", good.pid());
