@@ -76,9 +76,7 @@ impl Agent {
 
     /// Its windows that have a profile of this process, oldest first.
     pub fn windows_of(&self, pid: u32) -> Vec<PathBuf> {
-        let end = format!("-{pid}.cpu.pb.gz");
-        let all = if self.out.exists() { folder::profiles(&self.out) } else { Vec::new() };
-        all.into_iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect()
+        folder::profiles_of(&self.out, pid)
     }
 
     /// Waits until this comes true, of an agent that lives; fails after a minute.

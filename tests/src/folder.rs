@@ -24,6 +24,25 @@ pub fn profiles(folder: &Path) -> Vec<PathBuf> {
     files(folder).into_iter().filter(|file| file.to_string_lossy().ends_with(".pb.gz")).collect()
 }
 
+/// An agent's profiles of one process, oldest first; none where the folder is not there yet. A profile of a second that
+/// has another one of that process already has a number in its name.
+pub fn profiles_of(folder: &Path, pid: u32) -> Vec<PathBuf> {
+    let all = if folder.exists() { profiles(folder) } else { Vec::new() };
+    let mut found: Vec<PathBuf> = all.into_iter().filter(|file| number_of(file, pid).is_some()).collect();
+    found.sort_by_cached_key(|file| (file.parent().map(Path::to_owned), number_of(file, pid)));
+    found
+}
+
+/// Which one it is of the profiles of this process that began in one second: the first has no number in its name.
+fn number_of(file: &Path, pid: u32) -> Option<u32> {
+    let stem = file.file_name()?.to_str()?.strip_suffix(".cpu.pb.gz")?;
+    let (_, last) = stem.rsplit_once('-')?;
+    match last.split_once('.') {
+        Some((of, number)) => (of.parse() == Ok(pid)).then(|| number.parse().ok())?,
+        None => (last.parse() == Ok(pid)).then_some(1),
+    }
+}
+
 /// Whether a path below the agent's folder is `<YYYY-MM-DD>/<HHMMSS>Z/<process>-<pid>.cpu.pb.gz`, where a pid that was
 /// reused within a window has a suffix.
 pub fn is_agent_path(path: &Path) -> bool {
@@ -49,6 +68,21 @@ pub fn is_agent_path(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn profiles_of_one_second_are_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        assert!(profiles_of(&folder.join("nowhere"), 17).is_empty());
+        for name in ["a-17.2", "a-17.10", "a-17", "b-117", "b-1.17"] {
+            std::fs::write(folder.join(format!("{name}.cpu.pb.gz")), "").unwrap();
+        }
+        let names: Vec<_> = profiles_of(folder, 17)
+            .iter()
+            .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["a-17.cpu.pb.gz", "a-17.2.cpu.pb.gz", "a-17.10.cpu.pb.gz"]);
+    }
 
     #[test]
     fn agent_paths() {

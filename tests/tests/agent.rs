@@ -39,12 +39,6 @@ fn assert_tidy(out: &Path) {
     }
 }
 
-/// Files of one process, oldest first.
-fn files_of(out: &Path, target: &Target) -> Vec<std::path::PathBuf> {
-    let end = format!("-{}.cpu.pb.gz", target.pid());
-    folder::profiles(out).into_iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect()
-}
-
 #[test]
 fn files_appear_and_the_reference_reader_takes_them() {
     let session = Session::begin();
@@ -56,7 +50,7 @@ fn files_appear_and_the_reference_reader_takes_them() {
     agent.finish().assert_success();
     assert_tidy(&out);
 
-    let files = files_of(&out, &target);
+    let files = folder::profiles_of(&out, target.pid());
     assert!(files.len() >= 2, "a file per window: {files:?}");
     for file in &files {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap();
@@ -86,7 +80,7 @@ fn sigterm_writes_the_last_window() {
     std::thread::sleep(Duration::from_secs(2));
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
-    let files = files_of(&session.path("out"), &target);
+    let files = folder::profiles_of(&session.path("out"), target.pid());
     assert!(files.len() == 1, "the window that had begun: {files:?}");
     let profile = Pprof::read(&files[0]);
     Chain::of(Program::Pie).assert_whole("last window", &profile.of_pid(target.pid()));

@@ -26,17 +26,14 @@ fn a_file_is_checked() {
 
 /// All frequencies that profiles of the target tell, with the span of each profile.
 fn profiles(session: &Session, target: &Target) -> Vec<(String, (i64, i64))> {
-    let end = format!("-{}.cpu.pb.gz", target.pid());
-    let out = session.path("out");
-    let files = if out.exists() { folder::profiles(&out) } else { Vec::new() };
-    let files = files.into_iter().filter(|file| file.to_string_lossy().ends_with(&end));
+    let files = folder::profiles_of(&session.path("out"), target.pid());
     let read = |file: std::path::PathBuf| {
         let profile = Pprof::read(&file);
         let comments = profile.comments();
         let frequency = comments.iter().find_map(|text| text.strip_prefix("frequency="));
         (frequency.unwrap_or_default().to_owned(), profile.span())
     };
-    files.map(read).collect()
+    files.into_iter().map(read).collect()
 }
 
 #[test]
@@ -76,7 +73,7 @@ fn a_changed_file_is_taken_up_and_a_broken_one_is_not() {
     spans.sort_unstable();
     let covered: i64 = spans.iter().map(|(begin, end)| end - begin).sum();
     let whole = spans.last().map_or(0, |span| span.1) - spans.first().map_or(0, |span| span.0);
-    assert!(covered as f64 > 0.8 * whole as f64, "{covered} of {whole}: {spans:?}");
+    finished.check(covered as f64 > 0.8 * whole as f64, &format!("{covered} of {whole}: {spans:?}"));
 }
 
 #[test]

@@ -74,11 +74,9 @@ fn the_service_works_with_the_capabilities_of_its_unit() {
     let missing: Vec<&str> =
         said.lines().filter(|line| !line.contains("requests for unwind tables were dropped")).collect();
     assert!(missing.is_empty(), "nothing is missing: {missing:?}");
-    let end = format!("-{}.cpu.pb.gz", target.pid());
-    let files = folder::profiles(&session.path("out"));
-    let files: Vec<_> = files.iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect();
+    let files = folder::profiles_of(&session.path("out"), target.pid());
     assert!(files.len() >= 2, "{files:?}");
-    for file in files {
+    for file in &files {
         let profile = Pprof::read(file);
         Chain::of(Program::Pie).assert_whole("without root", &profile.of_pid(target.pid()));
     }

@@ -144,12 +144,8 @@ fn six_capabilities_are_enough_and_no_thread_keeps_them_all() {
     let arguments: Vec<&str> = rest.iter().copied().chain(args).chain(more).collect();
     let mut agent = Profiler::of(Path::new(first), session.folder(), arguments).start();
     agent.wait_until_sampling();
-    let end = format!("-{}.cpu.pb.gz", target.pid());
-    let written = || {
-        let all = folder::profiles(&session.path("out"));
-        all.into_iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect::<Vec<_>>()
-    };
-    wait_until("three windows", || session.path("out").exists() && written().len() >= 3);
+    let written = || folder::profiles_of(&session.path("out"), target.pid());
+    wait_until("three windows", || written().len() >= 3);
     wait_until("an upload", || receiver.requests() > 0);
     assert_documented(agent.pid(), 0, if may_want_admin() { ALL | SYS_ADMIN } else { ALL });
     let metrics = get(port, "/metrics").text();

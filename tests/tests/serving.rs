@@ -71,11 +71,9 @@ fn profiles_for_several_who_ask_at_once() {
     // What requests cut is one window in the folder, with every tick that they saw.
     agent.signal(libc::SIGTERM);
     agent.finish().assert_success();
-    let end = format!("-{}.cpu.pb.gz", target.pid());
-    let files = folder::profiles(&session.path("out"));
-    let files: Vec<_> = files.iter().filter(|file| file.to_string_lossy().ends_with(&end)).collect();
+    let files = folder::profiles_of(&session.path("out"), target.pid());
     assert_eq!(files.len(), 1, "one window: {files:?}");
-    let whole = Pprof::read(files[0]);
+    let whole = Pprof::read(&files[0]);
     Chain::of(Program::Pie).assert_whole("put together", &whole.of_pid(target.pid()));
     whole.check(ticks(&whole) >= ticks(&profiles[0]), "no tick is missing");
     let comments = whole.comments();
