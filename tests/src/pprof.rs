@@ -1,5 +1,6 @@
 //! Profiles as tests ask about them: every sample with its frames by name, leaf first, inlined functions expanded.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,15 @@ impl Frame {
     /// File name of the mapping without its folder, or empty.
     pub fn file_name(&self) -> &str {
         self.mapping.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What to call it in a message: its name, or of what file it is where it has none.
+    fn shown(&self) -> Cow<'_, str> {
+        match (self.path(), self.file_name()) {
+            ("", "") => format!("({:#x})", self.address).into(),
+            ("", file) => format!("({file})").into(),
+            (name, _) => name.into(),
+        }
     }
 
     /// Whether it is no code but a remark on the stack, such as `[truncated]`.
@@ -180,7 +190,7 @@ pub fn cpu_ns<'a>(stacks: impl IntoIterator<Item = &'a Stack>) -> i64 {
 pub fn describe<'a>(stacks: impl IntoIterator<Item = &'a Stack>, most: usize) -> String {
     let mut by_text: BTreeMap<String, i64> = BTreeMap::new();
     for stack in stacks {
-        let names = join_short(&stack.names());
+        let names = join_short(&stack.frames.iter().map(Frame::shown).collect::<Vec<_>>());
         let text = format!("{} {} {names}", stack.label("process"), stack.label("thread"));
         *by_text.entry(text).or_default() += stack.samples;
     }
