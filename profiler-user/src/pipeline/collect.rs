@@ -170,13 +170,8 @@ impl Collector {
         self.sideband.get_mut().follow_hotplug();
         self.hear();
         let mut earlier: HashMap<(ProcessKey, u32), Arc<Process>> = HashMap::new();
-        match self.tables.end_window(window.epoch).await {
-            Ok(mut walked) => {
-                walked.extend(self.tables.take_unwalked(window.epoch));
-                add_walked(&mut window, &mut earlier, walked);
-            }
-            Err(_) => tracing::debug!("the tables thread has ended"),
-        }
+        let walked = self.tables.end_window(window.epoch).await;
+        add_walked(&mut window, &mut earlier, walked);
         for key in self.table.settle() {
             self.tables.exclude(key);
         }

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -39,6 +39,8 @@ enum Request {
     Page(PageWanted),
     Sample(Box<DeferredSample>, Arc<Process>),
     EndWindow(u64, oneshot::Sender<Vec<WalkedSample>>),
+    /// Windows up to this one have ended without the thread being told.
+    Passed(u64),
 }
 
 /// A deferred sample whose stack is known now.
@@ -68,6 +70,12 @@ pub struct TablesQueue {
     /// Samples that found no room.
     unwalked: Vec<WalkedSample>,
     dropped: u64,
+    /// Whether anything was asked for since the last end of a window that the thread was told of.
+    asked: bool,
+    /// Whether the thread has nothing to do at the end of a window where nothing is asked for before.
+    quiet: Arc<AtomicBool>,
+    /// The last window whose end the thread slept through.
+    passed: Option<u64>,
 }
 
 impl TablesQueue {
@@ -112,23 +120,34 @@ impl TablesQueue {
         self.unwalked.push(unwalked(sample, process));
     }
 
-    /// Takes the samples of the window that found no room.
-    pub(super) fn take_unwalked(&mut self, epoch: u64) -> Vec<WalkedSample> {
-        take_until(&mut self.unwalked, epoch)
-    }
-
-    /// The window of this number has ended: asks for the samples in it that were walked here.
-    pub(super) fn end_window(&mut self, epoch: u64) -> oneshot::Receiver<Vec<WalkedSample>> {
+    /// The window of this number has ended: gives the samples in it that were deferred. Where nothing new runs there are none,
+    /// and the thread is not woken.
+    pub(super) async fn end_window(&mut self, epoch: u64) -> Vec<WalkedSample> {
+        if !self.asked && self.quiet.load(Ordering::Relaxed) {
+            self.passed = Some(epoch);
+            return take_until(&mut self.unwalked, epoch);
+        }
+        self.asked = false;
+        self.quiet.store(false, Ordering::Relaxed);
         let (reply, receiver) = oneshot::channel();
         // This one may wait for its place: a window is not dropped.
-        if self.requests.send(Request::EndWindow(epoch, reply)).is_err() {
+        let sent = self.requests.send(Request::EndWindow(epoch, reply));
+        let walked = if sent.is_ok() { receiver.await.ok() } else { None };
+        let mut walked = walked.unwrap_or_else(|| {
             tracing::debug!("the tables thread has ended");
-        }
-        receiver
+            Vec::new()
+        });
+        walked.extend(take_until(&mut self.unwalked, epoch));
+        walked
     }
 
     /// Gives the request back where it finds no room.
     fn send(&mut self, request: Request) -> Option<Request> {
+        self.asked = true;
+        if let Some(epoch) = self.passed.take() {
+            // There is room: it sleeps.
+            let _ = self.requests.try_send(Request::Passed(epoch));
+        }
         match self.requests.try_send(request) {
             Ok(()) => None,
             Err(TrySendError::Full(request)) => {
@@ -167,13 +186,23 @@ impl TablesThread {
     ) -> io::Result<(Self, TablesQueue)> {
         let (requests, receiver) = sync_channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let walked = Arc::clone(&waiting);
+        let quiet = Arc::new(AtomicBool::new(false));
+        let (walked, nothing_to_do) = (Arc::clone(&waiting), Arc::clone(&quiet));
         let thread = std::thread::Builder::new()
             .name("tables".to_owned())
-            .spawn(move || run(tables, &receiver, &walked))?;
+            .spawn(move || run(tables, &receiver, &walked, &nothing_to_do))?;
         Ok((
             Self { thread },
-            TablesQueue { requests, waiting, most_waiting, unwalked: Vec::new(), dropped: 0 },
+            TablesQueue {
+                requests,
+                waiting,
+                most_waiting,
+                unwalked: Vec::new(),
+                dropped: 0,
+                asked: false,
+                quiet,
+                passed: None,
+            },
         ))
     }
 
@@ -190,6 +219,7 @@ fn run<W: Words, K: Kernel>(
     mut tables: Tables<W, K>,
     requests: &Receiver<Request>,
     waiting: &AtomicUsize,
+    quiet: &AtomicBool,
 ) -> Figures {
     // What it reads was opened by others.
     confine::keep_nothing();
@@ -209,8 +239,12 @@ fn run<W: Words, K: Kernel>(
             Request::EndWindow(epoch, reply) => {
                 // A collecting stage that is gone wants no samples.
                 let _ = reply.send(take_until(&mut walked, epoch));
+                let is_quiet = tables.end_window(epoch + 1) && walked.is_empty();
+                quiet.store(is_quiet, Ordering::Relaxed);
+                tracing::debug!(figures = ?tables.figures(), is_quiet, "unwind tables");
+            }
+            Request::Passed(epoch) => {
                 tables.end_window(epoch + 1);
-                tracing::debug!(figures = ?tables.figures(), "unwind tables");
             }
         }
     }
@@ -261,4 +295,65 @@ fn finished(sample: &DeferredSample, user: &[u64], outcome: Outcome, image: Arc<
         std::iter::once(header.0).chain(sample.kernel.iter().copied()).chain(user.iter().copied()).collect();
     let DeferredSample { epoch, process, thread_name, .. } = *sample;
     WalkedSample { epoch, process, thread_name, words, outcome, image }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::layout::Stacks;
+
+    use super::*;
+    use crate::unwind::fixture;
+
+    const KEY: ProcessKey = ProcessKey { start_ns: 1, pid: 1, exec_id: 0 };
+
+    /// Ends windows until the thread is not woken for one, and says which one that was.
+    async fn until_quiet(queue: &mut TablesQueue, mut epoch: u64) -> u64 {
+        while queue.passed.is_none() {
+            assert!(queue.end_window(epoch).await.is_empty());
+            epoch += 1;
+            // It says that it has nothing more to do a moment after it has answered.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        epoch - 1
+    }
+
+    #[tokio::test]
+    async fn the_thread_sleeps_through_windows_in_which_nothing_is_asked_for() {
+        let (thread, mut queue) = TablesThread::start(fixture::tables(), 1 << 20).unwrap();
+        let epoch = until_quiet(&mut queue, 0).await;
+        assert!(queue.end_window(epoch + 1).await.is_empty());
+        assert_eq!(queue.passed, Some(epoch + 1));
+        // Whatever is asked for comes after what it slept through.
+        queue.set_process(KEY, Arc::default());
+        assert_eq!(queue.passed, None);
+        assert!(queue.end_window(epoch + 2).await.is_empty());
+        assert_eq!(queue.passed, None, "there was something in this window");
+        until_quiet(&mut queue, epoch + 3).await;
+        drop(queue);
+        thread.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sample_that_found_no_room_comes_with_its_window() {
+        let (thread, mut queue) = TablesThread::start(fixture::tables(), 0).unwrap();
+        let epoch = until_quiet(&mut queue, 0).await;
+        let sample = DeferredSample {
+            process: KEY,
+            thread_name: Name::default(),
+            epoch: epoch + 2,
+            pc: 7,
+            registers: [0; _],
+            is_return: false,
+            kernel: Vec::new(),
+            places: Stacks::default(),
+            stack: Vec::new(),
+            reach: 0,
+        };
+        queue.leave(&sample, Arc::default());
+        assert!(queue.end_window(epoch + 1).await.is_empty(), "it belongs to the next one");
+        let walked = queue.end_window(epoch + 2).await;
+        assert_eq!(walked.iter().map(|walked| walked.epoch).collect::<Vec<_>>(), [epoch + 2]);
+        drop(queue);
+        thread.join().unwrap();
+    }
 }

@@ -1,8 +1,45 @@
-//! Small ELF files for tests.
+//! Small ELF files for tests, and tables that no kernel reads.
 
-use std::{fs::File, io::Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+};
 
-use super::cfi::Dialect;
+use profiler_common::{layout::ProcessKey, unwind::pool::ProcessTable};
+
+use super::{Kernel, Tables, Words, cfi::Dialect};
+
+/// Words that nobody shares.
+pub(crate) struct Memory(Vec<u64>);
+
+impl Words for Memory {
+    fn load(&self, index: usize) -> u64 {
+        self.0[index]
+    }
+
+    fn store(&mut self, index: usize, value: u64) {
+        self.0[index] = value;
+    }
+}
+
+/// A kernel side that takes everything.
+pub(crate) struct NoKernel;
+
+impl Kernel for NoKernel {
+    fn set_process(&mut self, _: &ProcessKey, _: &ProcessTable) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_process(&mut self, _: &ProcessKey) {}
+
+    fn wait(&mut self) {}
+}
+
+/// Empty tables in a pool of a MiB.
+pub(crate) fn tables() -> Tables<Memory, NoKernel> {
+    let words = || Memory(vec![0; (1 << 20) / 8]);
+    Tables::new(words(), 1 << 20, words(), NoKernel)
+}
 
 /// A segment: type, flags, address, content.
 pub(super) struct Segment(pub(super) u32, pub(super) u32, pub(super) u64, pub(super) Vec<u8>);

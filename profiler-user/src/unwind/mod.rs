@@ -19,7 +19,7 @@ mod execute;
 mod expression;
 mod extents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod frames;
 mod gaps;
 mod go;

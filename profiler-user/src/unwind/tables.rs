@@ -303,10 +303,11 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         }
     }
 
-    /// Ends a window: what nobody uses any more goes.
-    pub fn end_window(&mut self, window: u64) {
+    /// Ends a window: what nobody uses any more goes. Says whether the end of the next one changes nothing, unless something is
+    /// asked for before.
+    pub fn end_window(&mut self, window: u64) -> bool {
         self.window = window as u32;
-        self.save_window();
+        let mut is_quiet = self.save_window();
         let (mut gone, mut unread) = (Vec::new(), Vec::new());
         for (&object, code) in &mut self.code {
             let Some(code) = code else { continue };
@@ -318,6 +319,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
                     .map(|(&page, _)| (object, page)),
             );
             if unread.len() > before {
+                is_quiet = false;
                 // Seldom where it goes on: after one window, two, four and so on.
                 code.failed_windows += 1;
                 if !code.failed_windows.is_power_of_two() {
@@ -329,6 +331,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
                 if code.idle_windows > IDLE_WINDOWS {
                     gone.push(object);
                 }
+                is_quiet = false;
             }
         }
         // The kernel side asks for them again, and with them comes what the file has.
@@ -345,6 +348,7 @@ impl<W: Words, K: Kernel> Tables<W, K> {
         if self.pool.has_limbo() {
             self.reclaim();
         }
+        is_quiet && !self.pool.has_limbo()
     }
 
     /// How much is where.

@@ -17,23 +17,24 @@ impl<W: Words, K: Kernel> Tables<W, K> {
     }
 
     /// Writes what is worth it by now. An entry is written anew as a whole, so only each time it has grown by half, and
-    /// before its object is forgotten.
-    pub(super) fn save_window(&mut self) {
-        self.save(BYTES_A_WINDOW, |code| code.has_grown_by(if code.users == 0 { 8 } else { 2 }));
+    /// before its object is forgotten. Says whether that is all.
+    pub(super) fn save_window(&mut self) -> bool {
+        self.save(BYTES_A_WINDOW, |code| code.has_grown_by(if code.users == 0 { 8 } else { 2 }))
     }
 
-    /// Writes the entries that are due, those first that lack the most pages, until so many bytes are written.
-    fn save(&mut self, most_bytes: usize, due: impl Fn(&Code) -> bool) {
+    /// Writes the entries that are due, those first that lack the most pages, until so many bytes are written. Says whether
+    /// none is left.
+    fn save(&mut self, most_bytes: usize, due: impl Fn(&Code) -> bool) -> bool {
         // Without a number left for it, a rule counts as unsupported: that is for this run only.
         let Some(store) = self.store.as_mut().filter(|_| !self.rules.is_full()) else {
-            return;
+            return true;
         };
         let mut codes: Vec<&mut Code> = self.code.values_mut().flatten().filter(|code| due(code)).collect();
         codes.sort_by_cached_key(|code| std::cmp::Reverse(code.unsaved()));
         let mut written = 0;
         for Code { source, loaded, .. } in codes {
             if written >= most_bytes {
-                break;
+                return false;
             }
             let saved = source.save(store, &mut self.rules, |page| {
                 let page = loaded.get(&page).filter(|page| page.kind == PageKind::Sound)?;
@@ -44,10 +45,11 @@ impl<W: Words, K: Kernel> Tables<W, K> {
                 Err(error) => {
                     // The next one would fail as well; the next window may find room.
                     tracing::debug!("unwind tables cannot be cached now: {error}");
-                    break;
+                    return false;
                 }
             }
         }
+        true
     }
 }
 
