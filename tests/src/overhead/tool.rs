@@ -29,6 +29,8 @@ pub struct Tool {
 enum Kind {
     /// Our agent, with windows of so many seconds.
     Agent(u32),
+    /// The same as `Agent(60)`, in one process that keeps its privileges: what being confined costs.
+    Unconfined,
     Record,
     Otel,
     PerfDwarf,
@@ -49,8 +51,9 @@ const PEERS: [(&str, bool, &str, Kind); 6] = [
 ];
 
 /// Ways to run ours: as an agent does by itself, as one that reports as often as OpenTelemetry's does, and once.
-const OURS: [(&str, Kind); 3] = [
+const OURS: [(&str, Kind); 4] = [
     ("profiler agent", Kind::Agent(60)),
+    ("profiler agent, not confined", Kind::Unconfined),
     ("profiler agent, windows of 5 s", Kind::Agent(5)),
     ("profiler record", Kind::Record),
 ];
@@ -91,6 +94,9 @@ impl Tool {
         match self.kind {
             Kind::Agent(window) => {
                 command.args(["agent", "-F", &hertz, "--window", &format!("{window}s"), "-o"]).arg(&output);
+            }
+            Kind::Unconfined => {
+                command.args(["agent", "--no-confinement", "-F", &hertz, "--window", "60s", "-o"]).arg(&output);
             }
             Kind::Otel => {
                 let address = self.sink.as_ref().map(|sink| sink.address().to_string()).unwrap_or_default();
@@ -144,7 +150,7 @@ impl Tool {
     }
 
     fn agent(&self) -> bool {
-        matches!(self.kind, Kind::Agent(_))
+        matches!(self.kind, Kind::Agent(_) | Kind::Unconfined)
     }
 
     /// How it ends.
@@ -154,7 +160,7 @@ impl Tool {
 
     fn output(&self, folder: &Path) -> PathBuf {
         folder.join(match self.kind {
-            Kind::Agent(_) => "ours",
+            Kind::Agent(_) | Kind::Unconfined => "ours",
             Kind::Record => "ours.pb.gz",
             Kind::Otel => "otel",
             Kind::PerfDwarf | Kind::PerfFramePointers => "perf.data",
@@ -167,7 +173,7 @@ impl Tool {
     pub fn seen(&self, folder: &Path) -> Option<Seen> {
         let output = self.output(folder);
         match self.kind {
-            Kind::Agent(_) => Some(stacks::in_pprof(&folder::profiles(&output))),
+            Kind::Agent(_) | Kind::Unconfined => Some(stacks::in_pprof(&folder::profiles(&output))),
             Kind::Record => Some(stacks::in_pprof(&[output])),
             Kind::Otel => {
                 let requests = self.sink.as_ref()?.take();
