@@ -23,8 +23,13 @@ impl<'a> MapsLine<'a> {
     /// The path without the mark of a deleted file.
     #[must_use]
     pub fn clean_path(&self) -> &'a [u8] {
-        self.path.strip_suffix(b" (deleted)").unwrap_or(self.path)
+        without_deleted(self.path)
     }
+}
+
+/// A path without the mark of a deleted file.
+pub(super) fn without_deleted(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
 }
 
 /// Parses a line without its newline; `None` for what is no such line.

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Weak, atomic::AtomicBool},
 };
@@ -19,8 +19,10 @@ use object::{
     },
 };
 
-use super::maps::MapsLine;
-use crate::sys::regular;
+use super::{
+    maps::MapsLine,
+    opening::{Owner, by_mapping, by_path_when_gone, may_pass},
+};
 
 /// A loadable, executable part of an ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,18 +114,6 @@ struct FileKey {
 /// is not the one that stat(2) tells. The inode is not given to another file while the object holds it open.
 type MappedKey = ((u32, u32), u64);
 
-/// Where a mapped file may be opened.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Owner {
-    /// The process that mapped it lives.
-    Alive(u32),
-    /// It is gone, and left this parent.
-    Gone {
-        /// Its parent's process id; 0 where that is not known.
-        parent: u32,
-    },
-}
-
 /// All objects that some process has mapped.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
@@ -210,69 +200,6 @@ impl Objects {
         object.id = self.next_id;
         Arc::new(object)
     }
-}
-
-/// Opens what is really mapped: through map_files, which also leads to deleted files and into other mount namespaces;
-/// where that is not permitted, by path, if the path still leads to the same inode. With it comes the root folder.
-fn by_mapping(pid: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    let through_map = format!("/proc/{pid}/map_files/{:x}-{:x}", line.start, line.end);
-    let file = regular::open(Path::new(&through_map)).or_else(|error| {
-        if may_pass(&error) {
-            return Err(error);
-        }
-        let file = regular::open(&below(&root, line))?;
-        if file.metadata()?.ino() == line.inode { Ok(file) } else { Err(another_file()) }
-    })?;
-    Ok((root, file))
-}
-
-/// Opens what a process that is gone had mapped, by path: as its parent sees it, or as the agent does; if the path leads
-/// to the same device and inode.
-fn by_path_when_gone(parent: u32, line: &MapsLine<'_>) -> io::Result<(PathBuf, File)> {
-    let roots = [(parent != 0).then(|| format!("/proc/{parent}/root")), Some("/".to_owned())];
-    for root in roots.into_iter().flatten().map(PathBuf::from) {
-        let file = match regular::open(&below(&root, line)) {
-            Ok(file) => file,
-            Err(error) if may_pass(&error) => return Err(error),
-            Err(_) => continue,
-        };
-        let metadata = file.metadata()?;
-        let device = metadata.dev();
-        let same_device = (libc::major(device), libc::minor(device)) == line.device
-            || file_system(&file) == Some(line.device);
-        if metadata.ino() == line.inode && same_device {
-            return Ok((root, file));
-        }
-    }
-    Err(another_file())
-}
-
-/// A mapped path below a root folder.
-fn below(root: &Path, line: &MapsLine<'_>) -> PathBuf {
-    root.join(String::from_utf8_lossy(line.clean_path()).trim_start_matches('/'))
-}
-
-/// Whether the same call may succeed a moment later: no descriptor was left, no memory, or the disk did not answer.
-pub(crate) fn may_pass(error: &io::Error) -> bool {
-    const PASSING: [i32; 6] =
-        [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO, libc::EINTR, libc::EAGAIN];
-    error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
-}
-
-fn another_file() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the path leads to another file by now")
-}
-
-/// The device of the file system that a file is on, as mappings tell it: that of its mount (proc_pid_mountinfo(5)).
-fn file_system(file: &File) -> Option<(u32, u32)> {
-    let fdinfo = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
-    let mount = fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mut lines = mounts.lines().map(str::split_ascii_whitespace);
-    let device = lines.find_map(|mut fields| (fields.next()? == mount).then(|| fields.nth(1))?)?;
-    let (major, minor) = device.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn file_key(file: &File) -> io::Result<FileKey> {
@@ -418,13 +345,6 @@ mod tests {
         assert_eq!(object.address_of(0), None);
         let hostile = Object { segments: vec![Segment { offset: 0, size: 9, address: u64::MAX }], ..object };
         assert_eq!((hostile.address_of(0), hostile.address_of(1)), (Some(u64::MAX), None));
-    }
-
-    #[test]
-    fn a_file_system_is_that_of_the_mount() {
-        let file = File::open("/proc/self/comm").unwrap();
-        let device = file.metadata().unwrap().dev();
-        assert_eq!(file_system(&file), Some((libc::major(device), libc::minor(device))));
     }
 
     #[test]
