@@ -380,6 +380,8 @@ pub struct TaskLayout {
     pub start_stack: u32,
     /// `arg_start` of mm_struct, which `arg_end`, `env_start` and `env_end` follow; 0 where that is not known.
     pub arg_start: u32,
+    /// `end_code` of mm_struct; 0 where that is not known.
+    pub end_code: u32,
     /// Where the user registers lie above `stack`; measured, because no type information holds it.
     pub user_registers: u32,
 }

@@ -77,7 +77,7 @@ struct Strings {
     environment: u64,
     /// Where it ends, which is how many bytes there are; 0 where there is nothing that could be told.
     end: u64,
-    /// Whether they are not there yet: where the environment ends is written last (create_elf_tables, fs/binfmt_elf.c).
+    /// Whether they are not there yet, or not all of them.
     begins: bool,
 }
 
@@ -91,7 +91,7 @@ impl Strings {
             arguments_end: far(arguments_end),
             environment: far(environment),
             end: 0,
-            begins: end == 0 && maps::MM_ARG_START.load() != 0,
+            begins: maps::MM_ARG_START.load() != 0 && (end == 0 || !task.has_executed()),
         };
         // A process may say that they are elsewhere (PR_SET_MM of prctl(2)): what lies in another order is not told.
         if strings.arguments_end <= strings.environment && strings.environment <= far(end) {

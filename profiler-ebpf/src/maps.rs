@@ -146,6 +146,9 @@ pub static MM_START_STACK: Global<u32> = Global::new(0);
 /// `mm_struct.arg_start`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static MM_ARG_START: Global<u32> = Global::new(0);
+/// `mm_struct.end_code`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static MM_END_CODE: Global<u32> = Global::new(0);
 /// Where the user registers lie above `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static USER_REGISTERS: Global<u32> = Global::new(0);

@@ -112,6 +112,17 @@ impl Task {
         }
     }
 
+    /// Whether its program has been put into memory, and its arguments and environment are there: where code ends is written
+    /// after them (load_elf_binary, fs/binfmt_elf.c). Where that is not known, it is taken to be so.
+    #[inline(always)]
+    pub fn has_executed(self) -> bool {
+        let mm: u64 = self.read(maps::TASK_MM.load()).unwrap_or(0);
+        match maps::MM_END_CODE.load() {
+            0 => true,
+            offset => read_kernel::<u64>(mm + u64::from(offset)).is_none_or(|end| end != 0),
+        }
+    }
+
     /// Where the registers lie that the task entered the kernel with from user mode.
     #[inline(always)]
     pub fn user_registers_at(self) -> Option<u64> {

@@ -1,10 +1,11 @@
 //! Who a process is for those who compare services: labels from its environment, its cgroup, its container.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use profiler_tests::api;
 use profiler_tests::cgroup::Cgroup;
-use profiler_tests::pprof::samples;
+use profiler_tests::pprof::{describe, samples};
 use profiler_tests::{Bare, Pprof, Profiler, Program, Session, Target};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -115,7 +116,10 @@ fn processes_that_live_for_50_ms_have_their_service() {
     let with = |key: &str, value: &str| samples.iter().filter(|stack| stack.label(key) == value).count();
     assert_eq!(with("container_id", ID), samples.len(), "the cgroup is known even of those that are gone");
     let named = with("service", "batch");
-    assert!(named * 100 >= samples.len() * 99, "{named} of {}", samples.len());
+    let others = samples.iter().copied().filter(|stack| stack.label("service") != "batch");
+    let labels: BTreeSet<_> = others.clone().map(|stack| format!("{:?}", stack.labels)).collect();
+    let shown = format!("{named} of {}, not {labels:?}\n{}", samples.len(), describe(others, 10));
+    assert!(named * 100 >= samples.len() * 99, "{shown}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
                 [("arg_end", 8), ("env_start", 16), ("env_end", 24)].into_iter().all(follows)
             })
             .unwrap_or(0),
+        end_code: memory("end_code").unwrap_or(0),
         user_registers: 0,
     })
 }
@@ -188,6 +189,7 @@ mod tests {
             layout.thread_pointer > layout.tgid && layout.start_stack > 0 && layout.arg_start > 0,
             "{layout:?}"
         );
+        assert!(layout.end_code > 0 && layout.end_code != layout.arg_start, "{layout:?}");
     }
 
     #[test]

@@ -314,6 +314,7 @@ fn load_object<'a>(
         .override_global("TASK_THREAD_POINTER", &layout.thread_pointer, true)
         .override_global("MM_START_STACK", &layout.start_stack, true)
         .override_global("MM_ARG_START", &layout.arg_start, true)
+        .override_global("MM_END_CODE", &layout.end_code, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
 }
