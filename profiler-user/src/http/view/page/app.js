@@ -88,7 +88,15 @@
     markSearch();
     clearTimeout(typing);
     // A table is made anew for each letter, a graph only coloured.
-    typing = setTimeout(() => (P.views[view()].search ? P.views[view()].search() : render()), P.views[view()].search ? 0 : 150);
+    typing = setTimeout(find, P.views[view()].search ? 0 : 150);
+  }
+  /** Looks for what was typed, if that is not done yet. */
+  function find() {
+    if (!typing) return;
+    clearTimeout(typing);
+    typing = 0;
+    const { search } = P.views[view()];
+    if (search) search(); else render();
   }
   function theme() {
     const chosen = P.isDark() ? "light" : "dark";
@@ -114,7 +122,8 @@
     const { target } = event;
     if (target === by("search")) {
       if (event.key === "Escape") { target.value = ""; search(""); P.views[view()].focus?.(); event.preventDefault(); }
-      if (event.key === "Enter") { P.views[view()].key?.({ key: event.shiftKey ? "N" : "n" }); P.views[view()].focus?.(); event.preventDefault(); }
+      // Who types fast gets the next one of what was typed, not of its beginning.
+      if (event.key === "Enter") { find(); P.views[view()].key?.({ key: event.shiftKey ? "N" : "n" }); P.views[view()].focus?.(); event.preventDefault(); }
       return;
     }
     if (target.matches("input, select, textarea")) {
