@@ -63,20 +63,21 @@ impl Held {
         held
     }
 
-    /// Whether it is no more than `before`, to what an allocator keeps back.
-    pub fn is_back_at(&self, before: &Held) -> bool {
-        // Of a thousand processes with twenty programs: less than 64 bytes each in the kernel, and fewer files than programs;
-        // some other program of the host may have run meanwhile. The kernel's symbols, some 12 MiB, may be in memory at
-        // one time and not at the other.
+    /// Whether it is no more than `before`, to what an allocator keeps back, and to so many files of other programs of the
+    /// host, which may have run meanwhile: two for each that they map.
+    pub fn is_back_at(&self, before: &Held, others: u64) -> bool {
+        // Of a thousand processes: less than 64 bytes each in the kernel. The kernel's symbols, some 12 MiB, may be in
+        // memory at one time and not at the other.
         self.memory <= before.memory + 16 * 1024 * 1024
             && self.maps <= before.maps + 64 * 1024
-            && self.files <= before.files + 4
+            && self.files <= before.files + others
             && self.objects <= before.objects
     }
 }
 
-/// Most memory that a process and each of its children had resident so far, and its BPF maps that are not part of that, bytes: those that are read
-/// by system calls.
+/// Most memory that a process and each of its children had resident so far, and its BPF maps that are not part of that, bytes:
+/// those that are read by system calls. Pages of the program's own file and its libraries' count once, for its children were
+/// forked from it and have the same ones.
 pub fn most_memory(pid: u32) -> u64 {
     let number = |text: &str, key: &str| -> u64 {
         let digits = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -97,7 +98,28 @@ pub fn most_memory(pid: u32) -> u64 {
         let walked = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         number(&status, "VmHWM:").max(number(&walked, "Rss:"))
     });
-    1024 * resident.sum::<u64>() + maps.values().sum::<u64>()
+    let again: u64 = family::of(pid).into_iter().skip(1).map(program_kib).sum();
+    1024 * resident.sum::<u64>().saturating_sub(again) + maps.values().sum::<u64>()
+}
+
+/// Pages of its program and libraries that a process has resident, KiB: those of files that are mapped for itself alone, but for
+/// those that it has written to. Files that it reads are mapped shared.
+fn program_kib(pid: u32) -> u64 {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut is_program, mut pages) = (false, 0);
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next().and_then(|word| word.parse::<u64>().ok())) {
+            (Some("Rss:"), Some(kib)) if is_program => pages += kib,
+            (Some("Anonymous:"), Some(kib)) if is_program => pages -= kib,
+            (Some(key), _) if !key.ends_with(':') => {
+                is_program = line.split_ascii_whitespace().nth(1).is_some_and(|mode| mode.ends_with('p'))
+                    && line.split_ascii_whitespace().nth(5).is_some_and(|path| path.starts_with('/'));
+            }
+            _ => {}
+        }
+    }
+    pages
 }
 
 fn number_after(text: &str, key: &str) -> u64 {

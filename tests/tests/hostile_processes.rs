@@ -19,8 +19,9 @@ fn a_process_that_rewrites_its_mappings_all_the_time() {
     for profile in windows.iter().map(|file| Pprof::read(file)) {
         profile.check(profile.samples(|stack| stack.has("leaf_heavy")) > 0, "what stays is named");
     }
+    // It has mapped something thousands of times.
     let after = agent.held();
-    assert!(after.is_back_at(&held), "{held:?} became {after:?}");
+    assert!(after.is_back_at(&held, 64), "{held:?} became {after:?}");
     agent.finish();
 }
 

@@ -42,7 +42,8 @@ fn libraries_that_are_loaded_and_unloaded() {
         let file = format!("plugin{n}.so");
         let found: Vec<_> = stacks.iter().filter(named).collect();
         profile.check(!found.is_empty(), &format!("no samples in {leaf}"));
-        let elsewhere: Vec<_> = found.iter().map(|s| &s.frames[0]).filter(|f| f.file_name() != file).collect();
+        let elsewhere: Vec<_> =
+            found.iter().map(|s| &s.frames[0]).filter(|f| f.file_name() != file).collect();
         profile.check(elsewhere.is_empty(), &format!("{leaf} belongs to {file}: {elsewhere:x?}"));
     }
     let loads = target.stop().number("loads", "count");

@@ -96,7 +96,9 @@ impl Tool {
                 command.args(["agent", "-F", &hertz, "--window", &format!("{window}s"), "-o"]).arg(&output);
             }
             Kind::Unconfined => {
-                command.args(["agent", "--no-confinement", "-F", &hertz, "--window", "60s", "-o"]).arg(&output);
+                command
+                    .args(["agent", "--no-confinement", "-F", &hertz, "--window", "60s", "-o"])
+                    .arg(&output);
             }
             Kind::Otel => {
                 let address = self.sink.as_ref().map(|sink| sink.address().to_string()).unwrap_or_default();
