@@ -62,6 +62,9 @@ pub struct ProcessInfo {
     pub name: Name,
     /// Id of its cgroup in the unified hierarchy.
     pub cgroup_id: u64,
+    /// Exec id that the process was forked with: with [`ProcessKey::exec_id`] it says how often it has executed since.
+    /// [`NO_EXEC_ID`] where that is not known.
+    pub forked_as: u64,
     /// Samples of this process that found no room in the count map, since the process was first seen.
     pub lost: u64,
 }
@@ -369,6 +372,8 @@ pub struct TaskLayout {
     pub start_boottime: u32,
     /// `self_exec_id`.
     pub self_exec_id: u32,
+    /// `parent_exec_id`; 0 where that is not known.
+    pub parent_exec_id: u32,
     /// `sas_ss_sp`.
     pub sas_ss_sp: u32,
     /// `sas_ss_size`.
@@ -387,7 +392,7 @@ pub struct TaskLayout {
 }
 
 const _: () = assert!(size_of::<SampleKey>() == 40);
-const _: () = assert!(size_of::<FirstSight>() == 48);
+const _: () = assert!(size_of::<FirstSight>() == 56);
 const _: () = assert!(size_of::<Selected>() == 16);
 const _: () = assert!(size_of::<UnknownPc>() == 24);
 const _: () = assert!(size_of::<PageWanted>() == 8);
@@ -402,7 +407,7 @@ mod tests {
     fn keys_have_no_padding() {
         assert_eq!(size_of::<ProcessKey>(), 8 + 4 + 4);
         assert_eq!(size_of::<SampleKey>(), 16 + NAME_BYTES + 4 + 4);
-        assert_eq!(size_of::<ProcessInfo>(), NAME_BYTES + 8 + 8);
+        assert_eq!(size_of::<ProcessInfo>(), NAME_BYTES + 8 + 8 + 8);
     }
 
     #[test]

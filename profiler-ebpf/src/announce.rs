@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user},
 };
 use profiler_common::{
-    layout::{Announcement, CpuState, FirstSight, ProcessInfo, ProcessKey, STRINGS_BYTES},
+    layout::{Announcement, CpuState, FirstSight, NO_EXEC_ID, ProcessInfo, ProcessKey, STRINGS_BYTES},
     unwind::pool::process_flags,
 };
 
@@ -50,6 +50,7 @@ pub fn announce(process: &ProcessKey, task: Task, leader: Task, state: &mut CpuS
         name: leader.name().unwrap_or_default(),
         // SAFETY: the helper takes no arguments and has no precondition.
         cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        forked_as: u64::from(task.forked_as().unwrap_or(NO_EXEC_ID)),
         lost: 0,
     };
     // Of two CPUs only one inserts, and only that one announces.

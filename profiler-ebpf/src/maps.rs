@@ -131,6 +131,9 @@ pub static TASK_START_BOOTTIME: Global<u32> = Global::new(0);
 /// `task_struct.self_exec_id`.
 #[unsafe(no_mangle)]
 pub static TASK_SELF_EXEC_ID: Global<u32> = Global::new(0);
+/// `task_struct.parent_exec_id`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static TASK_PARENT_EXEC_ID: Global<u32> = Global::new(0);
 /// `task_struct.sas_ss_sp`.
 #[unsafe(no_mangle)]
 pub static TASK_SAS_SS_SP: Global<u32> = Global::new(0);

@@ -61,6 +61,15 @@ impl Task {
         self.read(maps::TASK_SELF_EXEC_ID.load())
     }
 
+    /// The exec id that its process was forked with: that of the parent at the time (copy_process, kernel/fork.c).
+    #[inline(always)]
+    pub fn forked_as(self) -> Option<u32> {
+        match maps::TASK_PARENT_EXEC_ID.load() {
+            0 => None,
+            offset => self.read(offset),
+        }
+    }
+
     /// The thread's name.
     #[inline(always)]
     pub fn name(self) -> Option<Name> {

@@ -1,5 +1,7 @@
 //! What may be asked of a machine whose processor is a program.
 
+use std::time::Duration;
+
 /// Where this variable is set, the machine is emulated in software: `cargo xtask vm test` sets it in such machines.
 const VARIABLE: &str = "PROFILER_TEST_EMULATED";
 /// How much more may be amiss there: user space takes ten to twenty times as long, the profiler's too, so that more samples
@@ -9,6 +11,11 @@ const MORE: f64 = 8.0;
 /// The share that is to be reached, where it is `least` on a processor.
 pub fn least(least: f64) -> f64 {
     if std::env::var_os(VARIABLE).is_some() { eased(least) } else { least }
+}
+
+/// How long to look at something, where it is so long on a processor.
+pub fn longer(time: Duration) -> Duration {
+    if std::env::var_os(VARIABLE).is_some() { 2 * time } else { time }
 }
 
 fn eased(least: f64) -> f64 {

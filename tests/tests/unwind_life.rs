@@ -5,7 +5,7 @@ use std::process::Command;
 
 use profiler_tests::chain::Chain;
 use profiler_tests::shape::{assert_all, check, check_share};
-use profiler_tests::{Bare, Program, Session, Shape, Stack, Target, recording};
+use profiler_tests::{Bare, Program, Session, Shape, Stack, Target, emulated, recording};
 
 fn chain() -> Shape {
     Shape::chain(&Chain::of(Program::Pie)).from_start()
@@ -113,7 +113,7 @@ fn vfork_and_exec() {
         (Bare::c("relay.c", "relay-vfork").build(), Bare::c("relay.c", "relay-work").build());
     let target = Target::start(&parent, &["vfork", "20", child.to_str().unwrap()]);
     let profile = recording::of_host_during(&session, || {
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::thread::sleep(emulated::longer(std::time::Duration::from_secs(4)));
     });
     // Until it execs, the child runs on its parent's memory, under a pid and with a stack pointer of its own.
     let before: Vec<&Stack> = profile

@@ -32,6 +32,7 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         group_leader: offset("group_leader", "task_struct.group_leader")?,
         start_boottime: offset("start_boottime", "task_struct.start_boottime")?,
         self_exec_id: offset("self_exec_id", "task_struct.self_exec_id")?,
+        parent_exec_id: btf.member_offset(task, "parent_exec_id").map_or(0, |bits| bits / 8),
         sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
         sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
         thread_pointer: btf.path_offset(task, THREAD_POINTER).map_or(0, |bits| bits / 8),
@@ -189,6 +190,7 @@ mod tests {
             layout.thread_pointer > layout.tgid && layout.start_stack > 0 && layout.arg_start > 0,
             "{layout:?}"
         );
+        assert!(layout.parent_exec_id > 0 && layout.parent_exec_id != layout.self_exec_id, "{layout:?}");
         assert!(layout.end_code > 0 && layout.end_code != layout.arg_start, "{layout:?}");
     }
 

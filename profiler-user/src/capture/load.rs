@@ -309,6 +309,7 @@ fn load_object<'a>(
         .override_global("TASK_GROUP_LEADER", &layout.group_leader, true)
         .override_global("TASK_START_BOOTTIME", &layout.start_boottime, true)
         .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
+        .override_global("TASK_PARENT_EXEC_ID", &layout.parent_exec_id, true)
         .override_global("TASK_SAS_SS_SP", &layout.sas_ss_sp, true)
         .override_global("TASK_SAS_SS_SIZE", &layout.sas_ss_size, true)
         .override_global("TASK_THREAD_POINTER", &layout.thread_pointer, true)

@@ -84,7 +84,7 @@ impl Message {
         Some(match bytes.len() {
             8 => Self::PageWanted(PageWanted { directory: short(0)?, page: short(4)? }),
             24 => Self::UnknownPc(UnknownPc { process: process()?, pc: long(16)? }),
-            48 => Self::FirstSight(first_sight(bytes, process()?)?, None),
+            56 => Self::FirstSight(first_sight(bytes, process()?)?, None),
             length if STRINGS_BYTES.iter().any(|strings| length == STRINGS_AT + strings) => {
                 Self::FirstSight(first_sight(bytes, process()?)?, Some(strings(bytes)?))
             }
@@ -99,7 +99,8 @@ impl Message {
 fn first_sight(bytes: &[u8], process: ProcessKey) -> Option<FirstSight> {
     let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
-    Some(FirstSight { process, info: ProcessInfo { name, cgroup_id: word(32)?, lost: word(40)? } })
+    let info = ProcessInfo { name, cgroup_id: word(32)?, forked_as: word(40)?, lost: word(48)? };
+    Some(FirstSight { process, info })
 }
 
 /// Where the strings lie in an [`Announcement`], however long it is.
@@ -208,9 +209,10 @@ mod tests {
     fn an_announcement_is_read_field_by_field() {
         let mut bytes = process();
         bytes.extend_from_slice(b"postgres\0\0\0\0\0\0\0\0");
-        bytes.extend_from_slice(&9_u64.to_ne_bytes());
-        bytes.extend_from_slice(&0_u64.to_ne_bytes());
-        let info = ProcessInfo { name: *b"postgres\0\0\0\0\0\0\0\0", cgroup_id: 9, lost: 0 };
+        for word in [9_u64, 2, 0] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        let info = ProcessInfo { name: *b"postgres\0\0\0\0\0\0\0\0", cgroup_id: 9, forked_as: 2, lost: 0 };
         let sight = FirstSight { process: KEY, info };
         assert_eq!(Message::parse(&bytes), Some(Message::FirstSight(sight, None)));
         assert_eq!(Message::parse(&bytes[1..]), None);

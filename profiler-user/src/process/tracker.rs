@@ -265,6 +265,25 @@ impl Tracker {
         Some(newest)
     }
 
+    /// Learns which of its process's images was sampled from the exec id that the process was forked with. Where a process was
+    /// forked as its parent's sibling (CLONE_PARENT of clone(2)) the kernel has another number there; if that one says that
+    /// it has executed more often than was heard of, it says nothing.
+    pub(super) fn learn(&self, key: &ProcessKey, forked_as: u32) {
+        let Some(images) = self.by_pid.get(&key.pid) else { return };
+        let all = || images.past.iter().chain(&images.current);
+        let Some(process) = all().find(|image| image.start.can_be(key.start_ns)).map(|image| image.process)
+        else {
+            return;
+        };
+        // The first one of a process has the process's own number.
+        let Some(forked) = all().find(|image| image.id == process) else { return };
+        let executed = all().filter(|image| image.process == process).count() - 1;
+        let is_forked = matches!(forked.start, Start::Forked(_));
+        if is_forked && key.exec_id.wrapping_sub(forked_as) as usize <= executed {
+            forked.lineage.learn(forked_as);
+        }
+    }
+
     /// What is known of a process that was sampled. From now on changes of it are told.
     pub(super) fn sampled(&mut self, key: &ProcessKey) -> Option<Told> {
         let Some(id) = self.find(key).map(|image| image.id) else {

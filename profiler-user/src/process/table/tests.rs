@@ -63,7 +63,12 @@ fn hear(sideband: &mut Sideband, table: &mut Table) -> Vec<(u32, u64)> {
 }
 
 fn info() -> ProcessInfo {
-    ProcessInfo { name: *b"test\0\0\0\0\0\0\0\0\0\0\0\0", cgroup_id: 1, lost: 0 }
+    ProcessInfo {
+        name: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
+        cgroup_id: 1,
+        forked_as: u64::from(NO_EXEC_ID),
+        lost: 0,
+    }
 }
 
 /// Runs a command to its end; returns its pid.

@@ -90,6 +90,37 @@ fn the_image_is_told_by_the_exec_id_once_one_of_a_relative_is_known() {
 }
 
 #[test]
+fn the_image_is_told_at_once_where_the_fork_is_known() {
+    let start = || {
+        let mut tracker = shell();
+        fork(&mut tracker, 200, SHELL, CHILD);
+        exec(&mut tracker, 210, CHILD, "/true");
+        tracker
+    };
+    for (exec_id, path) in [(7, "/shell"), (8, "/true")] {
+        let mut tracker = start();
+        tracker.learn(&key(CHILD, 199, exec_id), 7);
+        assert_eq!(paths(&mut tracker, key(CHILD, 199, exec_id)).unwrap(), path);
+        assert_eq!(
+            paths(&mut tracker, key(SHELL, 99, 7)).unwrap(),
+            "/shell",
+            "its relatives' are known, too"
+        );
+    }
+    // One that was made as its parent's sibling has another number: it has not executed that often.
+    for (exec_id, forked_as) in [(7, 3), (8, 9)] {
+        let mut tracker = start();
+        tracker.learn(&key(CHILD, 199, exec_id), forked_as);
+        assert_eq!(paths(&mut tracker, key(CHILD, 199, exec_id)).unwrap(), "/true", "the newest");
+    }
+    // Of one that is older than the agent it is not known how often it has executed.
+    let mut tracker = Tracker::default();
+    exec(&mut tracker, 210, CHILD, "/true");
+    tracker.learn(&key(CHILD, 199, 7), 7);
+    assert_eq!(paths(&mut tracker, key(CHILD, 199, 7)).unwrap(), "/true");
+}
+
+#[test]
 fn a_pid_that_is_used_again_at_once_is_another_process() {
     let mut tracker = shell();
     for (time, path) in [(200, "/first"), (210, "/second"), (220, "/third")] {
