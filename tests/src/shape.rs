@@ -205,7 +205,7 @@ pub fn check_share(
     if share >= least {
         return Ok(());
     }
-    let shown = describe(bad, 5);
+    let shown = describe(bad, 20);
     Err(format!(
         "{what}: {hits} of {total} user samples are as expected: {share:.4}, less than {least}\n\
          expected:\n{expected}others, leaf first:\n{shown}"

@@ -141,6 +141,7 @@ impl Collector {
                 Message::FirstSight(sight, strings) => {
                     let process = self.table.first_sight(sight.process, &sight.info, strings.as_ref());
                     self.tell(sight.process, process);
+                    self.keep_replaced();
                 }
                 Message::UnknownPc(unknown) => {
                     let process = self.table.get(&unknown.process);

@@ -47,7 +47,7 @@ struct Entry {
 pub struct Table {
     processes: HashMap<ProcessKey, Entry>,
     generations: u32,
-    /// Processes as they were before one object took the place of another.
+    /// Processes as they were before one object took the place of another, or before they were announced.
     replaced: Vec<(ProcessKey, Arc<Process>)>,
     tracker: Tracker,
     objects: Objects,
@@ -131,7 +131,11 @@ impl Table {
         process.cgroup_id = info.cgroup_id;
         entry.draft = identify(&mut self.identities, &key, process, strings);
         let process = Arc::clone(&entry.process);
-        self.processes.insert(key, entry);
+        // It may have been known before it was announced: while its program was put into memory. Samples since were walked by
+        // what it had mapped.
+        if let Some(before) = self.processes.insert(key, entry) {
+            self.replaced.push((key, before.process));
+        }
         process
     }
 
@@ -238,7 +242,8 @@ impl Table {
         self.tracker.refused()
     }
 
-    /// Takes the processes as they were before one object took the place of another, oldest first.
+    /// Takes the processes as they were before one object took the place of another, or before they were announced, oldest
+    /// first.
     pub fn take_replaced(&mut self) -> Vec<(ProcessKey, Arc<Process>)> {
         std::mem::take(&mut self.replaced)
     }

@@ -131,6 +131,18 @@ fn a_command_that_is_gone_is_named_by_what_was_heard() {
 }
 
 #[test]
+fn what_was_known_before_the_announcement_is_kept_for_its_samples() {
+    let mut table = Table::new();
+    let key = own_key();
+    let before = table.get(&key);
+    let announced = table.first_sight(key, &info(), None);
+    assert_ne!(before.generation, announced.generation);
+    let replaced = table.take_replaced();
+    assert_eq!(replaced.len(), 1);
+    assert_eq!((replaced[0].0, replaced[0].1.generation), (key, before.generation));
+}
+
+#[test]
 fn a_command_that_lives_shows_its_files_without_its_maps() {
     let _quiet = quiet();
     let mut sideband = Sideband::open().unwrap();
