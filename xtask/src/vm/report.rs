@@ -134,7 +134,7 @@ pub(crate) fn document(runs: &[KernelRun]) -> String {
          are listed below. They are the same as those that run on the host, where the newest kernel is used with the\n\
          fall-backs, too. What is not listed is only tested on the host. Under software emulation user space, and with it the\n\
          profiler's, takes ten to twenty times as long, so that more samples come before their tables: where the tests ask for a\n\
-         share of whole stacks, eight times as many others are allowed (4 % for 0.5 %, tests/src/emulated.rs).\n\n\
+         share of whole stacks, ten times as many others are allowed for each of them (4.8 % for 0.5 %, tests/src/emulated.rs).\n\n\
          {}\n\
          ## Which fall-back\n\n\
          Nothing is decided by a kernel's version: the better way is tried, and the other one taken where the kernel says no.\n\
