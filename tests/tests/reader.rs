@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use profiler_tests::pprof::samples;
 use profiler_tests::{Agent, Pprof, Program, Session, Target, family};
 
 /// The process that reads for an agent, once there is one.
@@ -86,7 +87,12 @@ fn whoever_ends_the_keeper_is_told_of_and_profiles_go_on() {
     let nameless = start_copy(&session, &chain, "copy");
     let windows = agent.wait_for_windows(nameless.pid(), 2);
     Pprof::read(&windows[1]).check(true, "it can be read");
-    agent.assert_right("what has names keeps them", good.pid());
+    // What has names keeps them: calls, which are the same ones each time, and instructions that were hit before.
+    let profile = Pprof::read(&agent.wait_for_windows(good.pid(), 1)[0]);
+    let all = samples(profile.of_pid(good.pid()));
+    let named = |name: &str| samples(profile.of_pid(good.pid()).into_iter().filter(|stack| stack.has(name)));
+    profile.check(named("chain_01") * 100 >= all * 95, "names of callers stay");
+    profile.check(named("leaf_heavy") * 100 >= all * 40, "and most of those that were interrupted");
     let run = agent.finish();
     run.check(run.stderr.contains("have no names from now on"), "the log says so");
     run.check(run.stderr.contains("restart the profiler"), "and what to do");
