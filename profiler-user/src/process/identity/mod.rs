@@ -275,8 +275,7 @@ impl Identities {
 
     /// What a process was started with, as /proc tells.
     fn read_strings(&self, pid: u32) -> Option<Strings> {
-        // While a program is put into memory its environment is empty, as it seems.
-        let environment = read(pid, "environ").filter(|environment| !environment.is_empty())?;
+        let environment = read(pid, "environ")?;
         let arguments = if self.methods.rules.want_facts() { read(pid, "cmdline") } else { None };
         Some(Strings { arguments: arguments.unwrap_or_default(), environment })
     }
