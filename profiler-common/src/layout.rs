@@ -64,7 +64,10 @@ pub struct ProcessInfo {
     pub cgroup_id: u64,
     /// Exec id that the process was forked with: with [`ProcessKey::exec_id`] it says how often it has executed since.
     /// [`NO_EXEC_ID`] where that is not known.
-    pub forked_as: u64,
+    pub forked_as: u32,
+    /// Its parent's pid, where both run the image that the parent ran when it forked the process: neither has executed since;
+    /// else 0.
+    pub image_of: u32,
     /// Samples of this process that found no room in the count map, since the process was first seen.
     pub lost: u64,
 }
@@ -374,6 +377,8 @@ pub struct TaskLayout {
     pub self_exec_id: u32,
     /// `parent_exec_id`; 0 where that is not known.
     pub parent_exec_id: u32,
+    /// `real_parent`; 0 where that is not known.
+    pub real_parent: u32,
     /// `sas_ss_sp`.
     pub sas_ss_sp: u32,
     /// `sas_ss_size`.
@@ -387,6 +392,8 @@ pub struct TaskLayout {
     pub arg_start: u32,
     /// `end_code` of mm_struct; 0 where that is not known.
     pub end_code: u32,
+    /// `exe_file` of mm_struct; 0 where that is not known.
+    pub exe_file: u32,
     /// Where the user registers lie above `stack`; measured, because no type information holds it.
     pub user_registers: u32,
 }
@@ -407,7 +414,7 @@ mod tests {
     fn keys_have_no_padding() {
         assert_eq!(size_of::<ProcessKey>(), 8 + 4 + 4);
         assert_eq!(size_of::<SampleKey>(), 16 + NAME_BYTES + 4 + 4);
-        assert_eq!(size_of::<ProcessInfo>(), NAME_BYTES + 8 + 8 + 8);
+        assert_eq!(size_of::<ProcessInfo>(), NAME_BYTES + 8 + 4 + 4 + 8);
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub fn announce(process: &ProcessKey, task: Task, leader: Task, state: &mut CpuS
         name: leader.name().unwrap_or_default(),
         // SAFETY: the helper takes no arguments and has no precondition.
         cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-        forked_as: u64::from(task.forked_as().unwrap_or(NO_EXEC_ID)),
+        forked_as: task.forked_as().unwrap_or(NO_EXEC_ID),
+        image_of: leader.image_of().unwrap_or(0),
         lost: 0,
     };
     // Of two CPUs only one inserts, and only that one announces.

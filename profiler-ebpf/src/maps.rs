@@ -134,6 +134,9 @@ pub static TASK_SELF_EXEC_ID: Global<u32> = Global::new(0);
 /// `task_struct.parent_exec_id`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static TASK_PARENT_EXEC_ID: Global<u32> = Global::new(0);
+/// `task_struct.real_parent`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static TASK_REAL_PARENT: Global<u32> = Global::new(0);
 /// `task_struct.sas_ss_sp`.
 #[unsafe(no_mangle)]
 pub static TASK_SAS_SS_SP: Global<u32> = Global::new(0);
@@ -152,6 +155,9 @@ pub static MM_ARG_START: Global<u32> = Global::new(0);
 /// `mm_struct.end_code`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static MM_END_CODE: Global<u32> = Global::new(0);
+/// `mm_struct.exe_file`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static MM_EXE_FILE: Global<u32> = Global::new(0);
 /// Where the user registers lie above `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static USER_REGISTERS: Global<u32> = Global::new(0);

@@ -70,6 +70,28 @@ impl Task {
         }
     }
 
+    /// The parent's pid, where the process still runs the image that it was forked with, and the parent does, too. A fork shares
+    /// the program's open file, and every exec opens it anew (dup_mm_exe_file, kernel/fork.c; begin_new_exec, fs/exec.c).
+    #[inline(always)]
+    pub fn image_of(self) -> Option<u32> {
+        let parent = match maps::TASK_REAL_PARENT.load() {
+            0 => return None,
+            offset => Self(self.read(offset)?),
+        };
+        let program = self.program()?;
+        if parent.program()? == program { parent.tgid() } else { None }
+    }
+
+    /// The address of the program's open file.
+    #[inline(always)]
+    fn program(self) -> Option<u64> {
+        let mm: u64 = self.read(maps::TASK_MM.load()).filter(|&mm| mm != 0)?;
+        match maps::MM_EXE_FILE.load() {
+            0 => None,
+            offset => read_kernel(mm + u64::from(offset)).filter(|&file| file != 0),
+        }
+    }
+
     /// The thread's name.
     #[inline(always)]
     pub fn name(self) -> Option<Name> {

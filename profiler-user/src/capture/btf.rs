@@ -17,9 +17,8 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let bytes = fs::read("/sys/kernel/btf/vmlinux").map_err(Error::NoBtf)?;
     let btf = Btf::parse(&bytes).ok_or(Error::BtfField("header"))?;
     let task = btf.find_struct("task_struct").ok_or(Error::BtfField("task_struct"))?;
-    let offset = |field: &'static str, error: &'static str| {
-        btf.member_offset(task, field).map(|bits| bits / 8).ok_or(Error::BtfField(error))
-    };
+    let known = |field| btf.member_offset(task, field).map(|bits| bits / 8);
+    let offset = |field, error: &'static str| known(field).ok_or(Error::BtfField(error));
     let mm = btf.find_struct("mm_struct");
     let memory = |field| mm.and_then(|mm| btf.member_offset(mm, field)).map(|bits| bits / 8);
     Ok(TaskLayout {
@@ -32,7 +31,8 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         group_leader: offset("group_leader", "task_struct.group_leader")?,
         start_boottime: offset("start_boottime", "task_struct.start_boottime")?,
         self_exec_id: offset("self_exec_id", "task_struct.self_exec_id")?,
-        parent_exec_id: btf.member_offset(task, "parent_exec_id").map_or(0, |bits| bits / 8),
+        parent_exec_id: known("parent_exec_id").unwrap_or(0),
+        real_parent: known("real_parent").unwrap_or(0),
         sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
         sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
         thread_pointer: btf.path_offset(task, THREAD_POINTER).map_or(0, |bits| bits / 8),
@@ -44,6 +44,7 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
             })
             .unwrap_or(0),
         end_code: memory("end_code").unwrap_or(0),
+        exe_file: memory("exe_file").unwrap_or(0),
         user_registers: 0,
     })
 }
@@ -192,6 +193,7 @@ mod tests {
         );
         assert!(layout.parent_exec_id > 0 && layout.parent_exec_id != layout.self_exec_id, "{layout:?}");
         assert!(layout.end_code > 0 && layout.end_code != layout.arg_start, "{layout:?}");
+        assert!(layout.exe_file > layout.arg_start && layout.real_parent > layout.tgid, "{layout:?}");
     }
 
     #[test]

@@ -310,12 +310,14 @@ fn load_object<'a>(
         .override_global("TASK_START_BOOTTIME", &layout.start_boottime, true)
         .override_global("TASK_SELF_EXEC_ID", &layout.self_exec_id, true)
         .override_global("TASK_PARENT_EXEC_ID", &layout.parent_exec_id, true)
+        .override_global("TASK_REAL_PARENT", &layout.real_parent, true)
         .override_global("TASK_SAS_SS_SP", &layout.sas_ss_sp, true)
         .override_global("TASK_SAS_SS_SIZE", &layout.sas_ss_size, true)
         .override_global("TASK_THREAD_POINTER", &layout.thread_pointer, true)
         .override_global("MM_START_STACK", &layout.start_stack, true)
         .override_global("MM_ARG_START", &layout.arg_start, true)
         .override_global("MM_END_CODE", &layout.end_code, true)
+        .override_global("MM_EXE_FILE", &layout.exe_file, true)
         .override_global("USER_REGISTERS", &layout.user_registers, true);
     loader.load(OBJECT).map_err(object_error)
 }

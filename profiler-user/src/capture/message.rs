@@ -97,9 +97,11 @@ impl Message {
 }
 
 fn first_sight(bytes: &[u8], process: ProcessKey) -> Option<FirstSight> {
-    let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let short = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
-    let info = ProcessInfo { name, cgroup_id: word(32)?, forked_as: word(40)?, lost: word(48)? };
+    let (cgroup_id, lost) = (long(32)?, long(48)?);
+    let info = ProcessInfo { name, cgroup_id, forked_as: short(40)?, image_of: short(44)?, lost };
     Some(FirstSight { process, info })
 }
 
@@ -209,10 +211,12 @@ mod tests {
     fn an_announcement_is_read_field_by_field() {
         let mut bytes = process();
         bytes.extend_from_slice(b"postgres\0\0\0\0\0\0\0\0");
-        for word in [9_u64, 2, 0] {
+        bytes.extend_from_slice(&9_u64.to_ne_bytes());
+        for word in [2_u32, 41, 0, 0] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
-        let info = ProcessInfo { name: *b"postgres\0\0\0\0\0\0\0\0", cgroup_id: 9, forked_as: 2, lost: 0 };
+        let name = *b"postgres\0\0\0\0\0\0\0\0";
+        let info = ProcessInfo { name, cgroup_id: 9, forked_as: 2, image_of: 41, lost: 0 };
         let sight = FirstSight { process: KEY, info };
         assert_eq!(Message::parse(&bytes), Some(Message::FirstSight(sight, None)));
         assert_eq!(Message::parse(&bytes[1..]), None);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, sync::Arc};
 
-use profiler_common::layout::{NO_EXEC_ID, Name, ProcessInfo, ProcessKey};
+use profiler_common::layout::{Name, ProcessInfo, ProcessKey};
 
 use super::{
     identity::{Draft, Identities, Methods, Subject},
@@ -117,11 +117,7 @@ impl Table {
         info: &ProcessInfo,
         strings: Option<&Strings>,
     ) -> Arc<Process> {
-        if let Ok(forked_as) = u32::try_from(info.forked_as)
-            && forked_as != NO_EXEC_ID
-        {
-            self.tracker.learn(&key, forked_as);
-        }
+        self.tracker.announced(&key, info);
         let mut entry = self.look(&key);
         let generation = self.next_generation();
         let process = Arc::make_mut(&mut entry.process);

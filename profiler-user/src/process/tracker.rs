@@ -13,7 +13,7 @@ mod image;
 
 use std::{collections::HashMap, sync::Arc};
 
-use profiler_common::layout::{NAME_BYTES, Name, ProcessKey};
+use profiler_common::layout::{NAME_BYTES, NO_EXEC_ID, Name, ProcessInfo, ProcessKey};
 
 pub(super) use image::Base;
 use image::{Image, Known, Lineage, Start};
@@ -138,6 +138,7 @@ impl Tracker {
             name: [0; NAME_BYTES],
             threads: 0,
             known: Known::Nothing,
+            like: None,
             doubt: false,
             ranges,
             main: 0,
@@ -218,11 +219,12 @@ impl Tracker {
 
     fn map(&mut self, pid: u32, map: &Map<'_>) -> Option<Change> {
         let image = self.by_pid.get_mut(&pid)?.current.as_mut()?;
-        if image.known == Known::Nothing && image.key.is_none() {
+        let is_kept = image.known != Known::Nothing || image.like.is_some();
+        if !is_kept && image.key.is_none() {
             return None;
         }
         let range = self.files.range(map);
-        if image.known != Known::Nothing && !self.files.add(&mut image.ranges, &range) {
+        if is_kept && !self.files.add(&mut image.ranges, &range) {
             image.doubt = true;
             self.refused += 1;
         }
@@ -265,10 +267,22 @@ impl Tracker {
         Some(newest)
     }
 
+    /// Learns from the announcement of a process that was sampled which of its images that is, and where what is older than
+    /// the agent may be seen even after it is over.
+    pub(super) fn announced(&mut self, key: &ProcessKey, info: &ProcessInfo) {
+        self.meet(key);
+        if info.forked_as != NO_EXEC_ID {
+            self.learn_image(key, info.forked_as);
+        }
+        if info.image_of != 0 {
+            self.learn_like(key, info.image_of);
+        }
+    }
+
     /// Learns which of its process's images was sampled from the exec id that the process was forked with. Where a process was
     /// forked as its parent's sibling (CLONE_PARENT of clone(2)) the kernel has another number there; if that one says that
     /// it has executed more often than was heard of, it says nothing.
-    pub(super) fn learn(&self, key: &ProcessKey, forked_as: u32) {
+    fn learn_image(&self, key: &ProcessKey, forked_as: u32) {
         let Some(images) = self.by_pid.get(&key.pid) else { return };
         let all = || images.past.iter().chain(&images.current);
         let Some(process) = all().find(|image| image.start.can_be(key.start_ns)).map(|image| image.process)
@@ -278,31 +292,59 @@ impl Tracker {
         // The first one of a process has the process's own number.
         let Some(forked) = all().find(|image| image.id == process) else { return };
         let executed = all().filter(|image| image.process == process).count() - 1;
-        let is_forked = matches!(forked.start, Start::Forked(_));
-        if is_forked && key.exec_id.wrapping_sub(forked_as) as usize <= executed {
+        let can_be = match forked.start {
+            Start::Forked(_) => key.exec_id.wrapping_sub(forked_as) as usize <= executed,
+            // How often one that is older than the agent has executed before, nobody knows: unless it has not even now.
+            Start::At(_) | Start::Before(_) => key.exec_id == forked_as,
+        };
+        if can_be {
             forked.lineage.learn(forked_as);
         }
     }
 
+    /// Learns that an image of which nothing was heard is that of the parent, which runs it still.
+    fn learn_like(&mut self, key: &ProcessKey, parent: u32) {
+        let Some(id) = self.find(key).filter(|image| image.known == Known::Nothing).map(|image| image.id)
+        else {
+            return;
+        };
+        if self.current(parent).is_none() {
+            let image = self.unknown(Start::Before(key.start_ns));
+            self.begin(parent, image);
+        }
+        // One that was heard of is younger, and another one.
+        let same = self.current(parent).filter(|image| image.known == Known::Nothing).map(|image| image.id);
+        let like = same.map(|image| Base { pid: parent, image });
+        if let Some(image) = self.image_mut(key.pid, id) {
+            image.like = like;
+        }
+    }
+
+    /// Takes note of a process that was not heard of.
+    fn meet(&mut self, key: &ProcessKey) {
+        if !self.by_pid.contains_key(&key.pid) {
+            let image = self.unknown(Start::At(key.start_ns));
+            image.lineage.learn(key.exec_id);
+            self.begin(key.pid, image);
+        }
+    }
+
+    fn image_mut(&mut self, pid: u32, id: u64) -> Option<&mut Image> {
+        let images = self.by_pid.get_mut(&pid)?;
+        images.past.iter_mut().chain(&mut images.current).find(|image| image.id == id)
+    }
+
     /// What is known of a process that was sampled. From now on changes of it are told.
     pub(super) fn sampled(&mut self, key: &ProcessKey) -> Option<Told> {
-        let Some(id) = self.find(key).map(|image| image.id) else {
-            if !self.by_pid.contains_key(&key.pid) {
-                let mut image = self.unknown(Start::At(key.start_ns));
-                image.lineage.learn(key.exec_id);
-                image.key = Some(*key);
-                self.begin(key.pid, image);
-            }
-            return None;
-        };
-        let images = self.by_pid.get_mut(&key.pid)?;
-        let current = images.current.as_ref().is_some_and(|image| image.id == id);
-        let image = images.past.iter_mut().chain(&mut images.current).find(|image| image.id == id)?;
+        self.meet(key);
+        let id = self.find(key)?.id;
+        let current = self.current(key.pid).is_some_and(|image| image.id == id);
+        let image = self.image_mut(key.pid, id)?;
         image.key = Some(*key);
         Some(Told {
             current,
             complete: image.known == Known::All && !image.doubt,
-            base: if let Known::Since(base) = image.known { Some(base) } else { None },
+            base: if let Known::Since(base) = image.known { Some(base) } else { image.like },
             ranges: Arc::clone(&image.ranges),
             main: image.main,
             parent: image.parent,

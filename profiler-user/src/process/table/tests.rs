@@ -1,7 +1,7 @@
 //! Real processes: this one, and children that may be gone when they are looked at.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
 };
 
@@ -66,7 +66,8 @@ fn info() -> ProcessInfo {
     ProcessInfo {
         name: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
         cgroup_id: 1,
-        forked_as: u64::from(NO_EXEC_ID),
+        forked_as: profiler_common::layout::NO_EXEC_ID,
+        image_of: 0,
         lost: 0,
     }
 }
@@ -217,6 +218,43 @@ fn mappings_that_were_read_after_an_exec_are_not_those_of_the_image_before() {
     assert_eq!(table.apply(&exec(boottime_ns())), None);
     assert!(!table.get(&key).mappings.is_empty());
     assert!(table.get(&next).mappings.is_empty());
+}
+
+#[test]
+fn a_fork_older_than_the_agent_had_what_its_parent_has() {
+    let _quiet = quiet();
+    // Each shell forks another one, which executes something else once it is told to.
+    for executed_first in [true, false] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec 3<&0; (echo; read x <&3; exec cat <&3) & echo $!; wait"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let pid = lines.by_ref().take(2).find_map(|line| line.parse().ok()).unwrap();
+        let mut sideband = Sideband::open().unwrap();
+        let mut table = Table::new();
+        let key = ProcessKey { start_ns: start_ns(pid).unwrap(), pid, exec_id: 9 };
+        let info = ProcessInfo { forked_as: 9, image_of: shell.id(), ..info() };
+        if !executed_first {
+            table.first_sight(key, &info, None);
+        }
+        shell.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        let executed = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "cat\n";
+        while !executed() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        hear(&mut sideband, &mut table);
+        if executed_first {
+            table.first_sight(key, &info, None);
+        }
+        let process = table.get(&key);
+        let main = &process.mappings[process.main.unwrap()];
+        assert!(matches!(&main.area, Area::Object(object) if object.path.ends_with("sh")), "{main:?}");
+        assert_eq!(process.name, "test");
+        let next = table.get(&ProcessKey { exec_id: 10, ..key });
+        assert_eq!(next.name, "cat");
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub(super) struct Image {
     /// Running threads; 0 where that is not known.
     pub(super) threads: u32,
     pub(super) known: Known,
+    /// Where nothing was heard of it: an image as old that is the same, for it was forked from it.
+    pub(super) like: Option<Base>,
     /// Whether records were lost meanwhile.
     pub(super) doubt: bool,
     pub(super) ranges: Arc<Ranges>,

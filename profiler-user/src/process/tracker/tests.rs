@@ -41,6 +41,12 @@ fn paths(tracker: &mut Tracker, key: ProcessKey) -> Option<String> {
     Some(paths.join(" "))
 }
 
+/// Announces a process that was forked with an exec id, and whose image is that of its parent, unless that is 0.
+fn announce(tracker: &mut Tracker, key: ProcessKey, forked_as: u32, image_of: u32) {
+    let info = ProcessInfo { name: [0; NAME_BYTES], cgroup_id: 0, forked_as, image_of, lost: 0 };
+    tracker.announced(&key, &info);
+}
+
 fn end_windows(tracker: &mut Tracker, count: usize) {
     for _ in 0..count {
         tracker.end_window(|_| true);
@@ -99,7 +105,7 @@ fn the_image_is_told_at_once_where_the_fork_is_known() {
     };
     for (exec_id, path) in [(7, "/shell"), (8, "/true")] {
         let mut tracker = start();
-        tracker.learn(&key(CHILD, 199, exec_id), 7);
+        announce(&mut tracker, key(CHILD, 199, exec_id), 7, 0);
         assert_eq!(paths(&mut tracker, key(CHILD, 199, exec_id)).unwrap(), path);
         assert_eq!(
             paths(&mut tracker, key(SHELL, 99, 7)).unwrap(),
@@ -110,14 +116,48 @@ fn the_image_is_told_at_once_where_the_fork_is_known() {
     // One that was made as its parent's sibling has another number: it has not executed that often.
     for (exec_id, forked_as) in [(7, 3), (8, 9)] {
         let mut tracker = start();
-        tracker.learn(&key(CHILD, 199, exec_id), forked_as);
+        announce(&mut tracker, key(CHILD, 199, exec_id), forked_as, 0);
         assert_eq!(paths(&mut tracker, key(CHILD, 199, exec_id)).unwrap(), "/true", "the newest");
     }
-    // Of one that is older than the agent it is not known how often it has executed.
+}
+
+/// What a sampled process is taken for: the paths that were heard of and where the others are, and its current image's.
+fn older_than_the_agent(exec_id: u32, forked_as: u32, before: impl FnOnce(&mut Tracker)) -> (Told, String) {
     let mut tracker = Tracker::default();
+    before(&mut tracker);
     exec(&mut tracker, 210, CHILD, "/true");
-    tracker.learn(&key(CHILD, 199, 7), 7);
-    assert_eq!(paths(&mut tracker, key(CHILD, 199, 7)).unwrap(), "/true");
+    announce(&mut tracker, key(CHILD, 199, exec_id), forked_as, SHELL);
+    let told = tracker.sampled(&key(CHILD, 199, exec_id)).unwrap();
+    (told, paths(&mut tracker, key(CHILD, 199, exec_id + 1)).unwrap_or_default())
+}
+
+#[test]
+fn a_child_older_than_the_agent_had_what_its_parent_has_before_it_executed() {
+    let (told, now) = older_than_the_agent(7, 7, |_| {});
+    let like = told.base.unwrap();
+    assert_eq!((told.current, told.complete, like.pid, now.as_str()), (false, false, SHELL, "/true"));
+    // So has a parent that is known.
+    let sample = |tracker: &mut Tracker| assert!(tracker.sampled(&key(SHELL, 99, 7)).unwrap().base.is_none());
+    assert_eq!(older_than_the_agent(7, 7, sample).0.base.unwrap().pid, SHELL);
+    // One that has executed since runs something else, and so does one that came later.
+    let exec_shell = |tracker: &mut Tracker| drop(exec(tracker, 205, SHELL, "/other"));
+    assert!(older_than_the_agent(7, 7, exec_shell).0.base.is_none());
+    assert!(older_than_the_agent(7, 7, |tracker| fork(tracker, 205, 1, SHELL)).0.base.is_none());
+    // Of one that had executed before it was heard of, nobody knows how often.
+    let (told, _) = older_than_the_agent(7, 6, |_| {});
+    assert!(told.current && told.complete && told.base.is_none(), "the newest");
+}
+
+#[test]
+fn what_a_child_older_than_the_agent_maps_since_comes_on_top_of_what_its_parent_has() {
+    let mut tracker = Tracker::default();
+    announce(&mut tracker, key(CHILD, 199, 7), 7, SHELL);
+    assert_eq!(paths(&mut tracker, key(CHILD, 199, 7)).unwrap(), "");
+    map(&mut tracker, CHILD, 0x5000, "/libc");
+    exec(&mut tracker, 210, CHILD, "/true");
+    let told = tracker.sampled(&key(CHILD, 199, 7)).unwrap();
+    assert!(!told.current && told.base.is_some());
+    assert_eq!(paths(&mut tracker, key(CHILD, 199, 7)).unwrap(), "/libc");
 }
 
 #[test]
@@ -150,7 +190,7 @@ fn a_process_ends_with_its_last_thread_and_is_forgotten_two_windows_later() {
     end_windows(&mut tracker, 2);
     assert_eq!(paths(&mut tracker, sampled).unwrap(), "/shell ");
     end_windows(&mut tracker, 1);
-    assert_eq!(paths(&mut tracker, sampled), None);
+    assert_eq!(paths(&mut tracker, sampled).unwrap(), "", "it is taken for another one");
 }
 
 #[test]
@@ -159,7 +199,8 @@ fn a_process_older_than_the_agent_is_followed_once_it_is_sampled() {
     let old = key(SHELL, 5, 3);
     assert!(map(&mut tracker, SHELL, 0x5000, "/lib").is_none());
     assert_eq!(tracker.len(), 0);
-    assert!(tracker.sampled(&old).is_none());
+    let told = tracker.sampled(&old).unwrap();
+    assert!(told.current && !told.complete && told.base.is_none());
     assert!(matches!(map(&mut tracker, SHELL, 0x5000, "/lib"), Some(Change::Mapped(..))));
     // Its child has what it has.
     fork(&mut tracker, 200, SHELL, CHILD);
@@ -176,7 +217,7 @@ fn a_process_older_than_the_agent_is_followed_once_it_is_sampled() {
 #[test]
 fn an_exec_by_another_thread_than_the_leader_goes_on_with_the_process() {
     let mut tracker = Tracker::default();
-    assert!(tracker.sampled(&key(SHELL, 5, 3)).is_none());
+    assert!(!tracker.sampled(&key(SHELL, 5, 3)).unwrap().complete);
     exit(&mut tracker, SHELL, SHELL);
     exec(&mut tracker, 300, SHELL, "/other");
     assert_eq!(paths(&mut tracker, key(SHELL, 5, 4)).unwrap(), "/other");
