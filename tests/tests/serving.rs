@@ -1,13 +1,16 @@
 //! What the agent serves: profiles as `go tool pprof` asks for them, metrics, health; and to whom.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use profiler_tests::chain::Chain;
+use profiler_tests::elf::Functions;
 use profiler_tests::outcomes::count_in_comments;
 use profiler_tests::pprof_tool::pprof_of_url as pprof;
 use profiler_tests::server::{ask, certificate, free_port, get, metric, send};
 use profiler_tests::{Pprof, Profiler, Program, Running, Session, Target, folder};
+use profiler_user::process::parse_line;
 
 /// An agent with long windows that serves.
 fn start(session: &Session, more: &[&str]) -> (Running, u16) {
@@ -111,13 +114,52 @@ fn who_goes_away_is_forgotten() {
     let _ = waiting.join();
 }
 
+/// The address of a function in a process.
+fn address(pid: u32, program: &Path, function: &str) -> Option<u64> {
+    let offset = Functions::of(program).offset(function)?;
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let lines = maps.split(|&byte| byte == b'\n').filter_map(parse_line);
+    let mut shown = lines.filter(|line| line.path == program.as_os_str().as_bytes());
+    let line = shown.find(|line| (line.offset..line.offset + (line.end - line.start)).contains(&offset))?;
+    Some(line.start - line.offset + offset)
+}
+
+#[test]
+fn addresses_have_the_names_that_profiles_have() {
+    let session = Session::begin();
+    let program = Program::Pie.build();
+    let target = Target::start(&program, &["burn"]);
+    let (agent, port) = start(&session, &[]);
+    let pid = target.pid();
+    let [heavy, last] = ["leaf_heavy", "chain_12"].map(|function| address(pid, &program, function).unwrap());
+    let names = |query: &str| {
+        let answer = get(port, &format!("/debug/pprof/symbol?{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text()
+    };
+    let expected = format!("num_symbols: 1\n{heavy:#x} leaf_heavy\n{last:#x} chain_12\n");
+    assert_eq!(names(&format!("pid={pid}&{heavy:#x}+0x1+{last:#x}")), expected);
+    assert_eq!(
+        names(&format!("pid={}&{heavy:#x}", u32::MAX)),
+        "num_symbols: 1\n",
+        "there is no such process"
+    );
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let read = symbols.lines().find_map(|line| line.strip_suffix(" T vfs_read")).unwrap();
+    let read = u64::from_str_radix(read, 16).unwrap();
+    assert_eq!(names(&format!("{read:#x}")), format!("num_symbols: 1\n{read:#x} vfs_read\n"));
+    agent.signal(libc::SIGTERM);
+    agent.finish().assert_success();
+}
+
 #[test]
 fn answers_to_people_and_machines() {
     let session = Session::begin();
     let _target = Target::start(&Program::Pie.build(), &["burn"]);
     let (agent, port) = start(&session, &["--window", "2s"]);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while get(port, "/readyz").status != 200 {
+    // Ready is who has finished a window; its files are written after that.
+    while get(port, "/readyz").status != 200 || metric(port, "profiler_profiles_written_total") == 0.0 {
         assert!(Instant::now() < deadline, "never ready");
         std::thread::sleep(Duration::from_millis(100));
     }

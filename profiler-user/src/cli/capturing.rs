@@ -18,7 +18,7 @@ use crate::{
     budget::{self, Gauge, Memory, Pace},
     capture::{self, Capture, Cutter, KernelTables, Options, Session, Sideband},
     confine::{self, Folder, Plan, threads},
-    pipeline::{Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
+    pipeline::{Asking, Collector, Costs, Naming, Patience, QUEUE, Sink, TablesThread, collect},
     process::{Apis, Methods, Rule, Rules, start_ns},
     profile::labels::LabelFilter,
     symbol,
@@ -278,15 +278,15 @@ pub(super) struct Running<S> {
 }
 
 impl<S: Sink> Running<S> {
-    /// Starts everything, and gives what can end windows early. Must be called within a tokio runtime.
+    /// Starts everything, and gives what can end windows early, and where names can be asked for. Must be called within a tokio runtime.
     pub(super) fn start(
         session: Session,
         args: &CaptureArgs,
         gauge: Gauge,
         patience: Patience,
         sink: S,
-    ) -> Result<(Self, Cutter), Failure> {
-        let start = || -> anyhow::Result<(Self, Cutter)> {
+    ) -> Result<(Self, Cutter, Asking), Failure> {
+        let start = || -> anyhow::Result<(Self, Cutter, Asking)> {
             let own = args.clone();
             let methods = move || -> anyhow::Result<Methods> {
                 let rules = Rules::new(&own.rule, &own.include, &own.exclude)?;
@@ -297,7 +297,8 @@ impl<S: Sink> Running<S> {
                 threads::loading(move || Shared::take(session))??;
             let waiting = usize::try_from(gauge.memory().shares().waiting_stacks).unwrap_or(usize::MAX);
             let (own, window) = (args.clone(), mpsc::channel(QUEUE));
-            let (job_sender, jobs) = mpsc::channel(QUEUE);
+            let (task_sender, tasks) = mpsc::channel(QUEUE);
+            let (asking, questions) = Asking::new();
             let costs = Costs { gauge, pace: Pace::new(args.max_cpu) };
             let start = move || -> anyhow::Result<_> {
                 let tables = match own.cache() {
@@ -306,18 +307,19 @@ impl<S: Sink> Running<S> {
                 };
                 let tables =
                     TablesThread::start(tables, waiting).context("cannot start the tables thread")?;
-                let naming = Naming::start(jobs, host_name(), patience, costs, sink)
+                let naming = Naming::start(tasks, host_name(), patience, costs, sink)
                     .context("cannot start the naming thread")?;
                 Ok((tables, naming))
             };
             let ((tables, queue), naming) = threads::working(start)??;
             let (window_sender, windows) = window;
             let collector =
-                Collector::new(messages, sideband, queue, log, windows, job_sender, naming.urgency())
+                Collector::new(messages, sideband, queue, log, windows, task_sender, naming.urgency())
                     .context("cannot watch the ring buffers")?
-                    .with(methods);
+                    .with(methods)
+                    .answering(questions);
             let (capture, cutter) = threads::loading(move || session.start(window_sender))??;
-            Ok((Self { capture, collector, tables, naming }, cutter))
+            Ok((Self { capture, collector, tables, naming }, cutter, asking))
         };
         start().map_err(Failure::CannotStart)
     }

@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let gauge = args.capture.gauge(&session, Patience::User);
     let about = capturing::about(args.frequency, limit.unwrap_or_default());
     let recording = Recording::new(about, gauge.clone());
-    let (running, _) = Running::start(session, &args.capture, gauge, Patience::User, recording)?;
+    let (running, ..) = Running::start(session, &args.capture, gauge, Patience::User, recording)?;
     // From here on the command runs; should it not be there, nothing is written.
     let mut child = waiting.map(Waiting::release).transpose().map_err(Failure::CannotStart)?;
 

@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Job,
+    Asking, Job, Question, Task,
+    asked::Unnamed,
     tables::{TablesQueue, WalkedSample},
 };
 use crate::{
@@ -37,8 +38,9 @@ pub struct Collector {
     messages: AsyncFd<RingBuf<MapData>>,
     log: Option<AsyncFd<Log>>,
     windows: mpsc::Receiver<Window>,
-    jobs: mpsc::Sender<Job>,
-    /// The thread that works on the jobs.
+    questions: mpsc::Receiver<Question>,
+    tasks: mpsc::Sender<Task>,
+    /// The thread that works on the tasks.
     naming: priority::Thread,
     sideband: AsyncFd<Sideband>,
     table: Table,
@@ -65,7 +67,7 @@ impl Collector {
         tables: TablesQueue,
         log: Option<Log>,
         windows: mpsc::Receiver<Window>,
-        jobs: mpsc::Sender<Job>,
+        tasks: mpsc::Sender<Task>,
         naming: priority::Thread,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -77,7 +79,8 @@ impl Collector {
                 None => None,
             },
             windows,
-            jobs,
+            questions: Asking::new().1,
+            tasks,
             naming,
             // SAFETY: the side-band owns its epoll descriptor, always gives that same one, and closes it when dropped.
             sideband: unsafe { AsyncFd::register(sideband) }?,
@@ -92,6 +95,12 @@ impl Collector {
     #[must_use]
     pub fn with(self, methods: Methods) -> Self {
         Self { table: Table::with(methods), ..self }
+    }
+
+    /// The same, which has these questions answered.
+    #[must_use]
+    pub fn answering(self, questions: mpsc::Receiver<Question>) -> Self {
+        Self { questions, ..self }
     }
 
     /// Learns what happened to processes, and passes it on where it concerns sampled ones.
@@ -165,6 +174,13 @@ impl Collector {
         }
     }
 
+    /// Joins a question to the process that it is about.
+    fn unnamed(&mut self, question: Question) -> Unnamed {
+        self.hear();
+        let process = question.pid.map(|pid| self.table.living(pid, &question.addresses));
+        question.about(process)
+    }
+
     /// Joins a window to its processes, and to the samples that were walked in user space.
     async fn job(&mut self, mut window: Window) -> Job {
         self.take_messages();
@@ -232,8 +248,9 @@ pub async fn collect(
     tokio::pin!(stop);
     let mut stopping = false;
     let mut waiting: Option<Job> = None;
+    let mut asked: Option<Unnamed> = None;
     loop {
-        let jobs = collector.jobs.clone();
+        let tasks = collector.tasks.clone();
         tokio::select! {
             () = &mut stop, if !stopping => {
                 stopping = true;
@@ -253,18 +270,23 @@ pub async fn collect(
                     collector.log = None;
                 }
             }
-            place = jobs.reserve(), if waiting.is_some() => {
+            place = tasks.reserve(), if waiting.is_some() || asked.is_some() => {
+                // What somebody asks waits behind windows, which nobody gets back.
+                let task = waiting.take().map(|job| Task::Window(Box::new(job))).or_else(|| asked.take().map(Task::Asked));
                 // Without a reader nothing more can be done with what is captured.
-                let (Ok(place), Some(job)) = (place, waiting.take()) else {
+                let (Ok(place), Some(task)) = (place, task) else {
                     capture.stop();
                     return Ok(());
                 };
-                place.send(job);
+                place.send(task);
+            }
+            Some(question) = collector.questions.recv(), if asked.is_none() => {
+                asked = Some(collector.unnamed(question));
             }
             window = collector.windows.recv(), if waiting.is_none() => match window {
                 Some(window) => {
                     waiting = Some(collector.job(window).await);
-                    if matches!(jobs.try_reserve(), Err(TrySendError::Full(()))) {
+                    if matches!(tasks.try_reserve(), Err(TrySendError::Full(()))) {
                         // A whole window waits besides the one that is worked on. On a host with many more threads than
                         // CPUs naming would fall back until counts are lost, and what it has to do is little.
                         collector.naming.try_set(Urgency::Soon);

@@ -4,6 +4,7 @@
 //! are announced; the one that builds unwind tables; and the naming one, which may take its time. The queues between them hold one window each: where
 //! naming falls behind, windows grow longer, and nothing piles up.
 
+mod asked;
 mod collect;
 pub mod gather;
 mod name;
@@ -14,6 +15,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use profiler_common::{layout::ProcessKey, outcome::OUTCOMES};
 
+pub use asked::{Asking, Question};
 pub use collect::{Collector, collect};
 pub use name::{Costs, Naming, Patience};
 pub use tables::{TablesQueue, TablesThread};
@@ -51,6 +53,15 @@ impl Job {
         }
         self.earlier.get(&(row.process, row.generation)).or(now)
     }
+}
+
+/// What the naming stage works on.
+#[derive(Debug)]
+pub enum Task {
+    /// A window.
+    Window(Box<Job>),
+    /// Addresses that somebody asks about.
+    Asked(asked::Unnamed),
 }
 
 /// The profile of one process in one window.

@@ -14,7 +14,7 @@ use profiler_common::{
 };
 use tokio::sync::mpsc;
 
-use super::{Effort, Job, NamedWindow, ProcessProfile, Sink};
+use super::{Effort, Job, NamedWindow, ProcessProfile, Sink, Task};
 use crate::{
     budget::{Gauge, Pace},
     capture::{CountedStack, sideband::boottime_ns},
@@ -53,12 +53,12 @@ pub struct Naming<S> {
 }
 
 impl<S: Sink> Naming<S> {
-    /// Starts the thread. It ends when the last sender of jobs is gone.
+    /// Starts the thread. It ends when the last sender of tasks is gone.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn start(
-        mut jobs: mpsc::Receiver<Job>,
+        mut tasks: mpsc::Receiver<Task>,
         host: String,
         patience: Patience,
         costs: Costs,
@@ -78,7 +78,14 @@ impl<S: Sink> Naming<S> {
             }
             // Made here, for it must not move to another thread.
             let mut namer = Namer::new(costs.gauge, costs.pace);
-            while let Some(job) = jobs.blocking_recv() {
+            while let Some(task) = tasks.blocking_recv() {
+                let job = match task {
+                    Task::Window(job) => job,
+                    Task::Asked(unnamed) => {
+                        unnamed.name(&mut namer);
+                        continue;
+                    }
+                };
                 let begun = Instant::now();
                 let waited = boottime_ns().saturating_sub(job.window.boottime_ns[1]);
                 let mut named = name(&job, &host, &mut namer);
@@ -90,7 +97,7 @@ impl<S: Sink> Naming<S> {
                 sink.window(named);
                 drop(job);
                 namer.end_window();
-                if jobs.is_empty() {
+                if tasks.is_empty() {
                     // What was behind has caught up.
                     priority::try_set(usual);
                 }
@@ -185,7 +192,7 @@ fn prepare(job: &Job, rows: &HashMap<ProcessKey, Vec<&CountedStack>>, namer: &mu
 }
 
 /// The object at a process's address, and the address that the object gives it.
-fn own_address(process: &Process, address: u64) -> Option<(&Arc<Object>, u64)> {
+pub(super) fn own_address(process: &Process, address: u64) -> Option<(&Arc<Object>, u64)> {
     let mapping = &process.mappings[process.find(address)?];
     match &mapping.area {
         Area::Object(object) => Some((object, object.address_of(address - mapping.start + mapping.offset)?)),

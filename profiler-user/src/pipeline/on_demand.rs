@@ -14,7 +14,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{NamedWindow, ProcessProfile, gather::Gatherer};
+use super::{
+    NamedWindow, ProcessProfile,
+    asked::{self, Asking, Unasked},
+    gather::Gatherer,
+};
 use crate::capture::{Cutter, sideband::boottime_ns};
 
 /// Requests at once. Each holds a merged profile in memory.
@@ -29,6 +33,9 @@ pub enum Refused {
     /// Too many at once.
     #[error("{MOST} profiles are being taken already: try again when one of them is done")]
     TooMany,
+    /// Too many questions at once.
+    #[error("{most} requests for names wait already: try again in a moment", most = asked::MOST)]
+    TooManyNames,
     /// The capture does not run yet, or no more.
     #[error("nothing is being captured: the profiler starts or ends")]
     NotRunning,
@@ -66,13 +73,13 @@ enum State {
     /// There will be one again.
     Paused,
     /// There is one, with what it is asked for.
-    Running(Arc<Cutter>, Vec<Request>),
+    Running { cutter: Arc<Cutter>, asking: Asking, requests: Vec<Request> },
 }
 
 impl State {
     fn requests(&mut self) -> Option<&mut Vec<Request>> {
         match self {
-            State::Running(_, requests) => Some(requests),
+            State::Running { requests, .. } => Some(requests),
             State::NotRunning | State::Paused => None,
         }
     }
@@ -85,9 +92,9 @@ impl std::fmt::Debug for OnDemand {
 }
 
 impl OnDemand {
-    /// From now on there are windows.
-    pub fn open(&self, cutter: Cutter) {
-        *self.lock() = State::Running(Arc::new(cutter), Vec::new());
+    /// From now on there are windows, and somebody who knows names.
+    pub fn open(&self, cutter: Cutter, asking: Asking) {
+        *self.lock() = State::Running { cutter: Arc::new(cutter), asking, requests: Vec::new() };
     }
 
     /// For a while there are no windows: who waits is told so.
@@ -116,8 +123,8 @@ impl OnDemand {
         let cutter = match &mut *self.lock() {
             State::NotRunning => return Err(Refused::NotRunning),
             State::Paused => return Err(Refused::Paused),
-            State::Running(_, requests) if requests.len() >= MOST => return Err(Refused::TooMany),
-            State::Running(cutter, requests) => {
+            State::Running { requests, .. } if requests.len() >= MOST => return Err(Refused::TooMany),
+            State::Running { cutter, requests, .. } => {
                 let gatherer = Gatherer::default();
                 requests.push(Request { id, begin_ns, end_ns: None, wanted, gatherer, answer });
                 Arc::clone(cutter)
@@ -137,6 +144,22 @@ impl OnDemand {
         }
         cutter.cut();
         answered.await.map_err(|_| Refused::NotRunning)
+    }
+
+    /// The function at each address, where there is one: in a process, or without a pid in the kernel.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn names(&self, pid: Option<u32>, addresses: Vec<u64>) -> Result<Vec<Option<String>>, Refused> {
+        let asking = match &*self.lock() {
+            State::NotRunning => return Err(Refused::NotRunning),
+            State::Paused => return Err(Refused::Paused),
+            State::Running { asking, .. } => asking.clone(),
+        };
+        asking.ask(pid, addresses).await.map_err(|unasked| match unasked {
+            Unasked::TooMany => Refused::TooManyNames,
+            Unasked::Over => Refused::NotRunning,
+        })
     }
 
     /// Number of requests that are being answered.
@@ -251,7 +274,8 @@ mod tests {
                 Request { id: 0, begin_ns, end_ns, wanted, gatherer: Gatherer::default(), answer }
             },
         );
-        *all.lock() = State::Running(Arc::new(Cutter::of_nothing()), requests.into());
+        all.open(Cutter::of_nothing(), Asking::new().0);
+        all.lock().requests().unwrap().extend(requests);
         for (pid, begin, end) in [(1, 50, 100), (2, 100, 150), (3, 150, 200)] {
             assert_eq!(all.len(), 3);
             all.window(&window(pid, [begin, end], true));
@@ -274,7 +298,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_goes_away_is_forgotten() {
         let all = OnDemand::default();
-        all.open(Cutter::of_nothing());
+        all.open(Cutter::of_nothing(), Asking::new().0);
         let wait = tokio::time::timeout(Duration::from_secs(1), all.take(Duration::from_secs(60), any()));
         assert!(wait.await.is_err());
         assert!(all.is_empty());

@@ -162,6 +162,19 @@ impl Table {
         process
     }
 
+    /// A process that lives, by its pid alone, for somebody who asks about addresses in it. It is looked at where it is not known, or
+    /// not what is there.
+    pub fn living(&mut self, pid: u32, addresses: &[u64]) -> Arc<Process> {
+        let known = self.processes.iter().find(|(key, entry)| key.pid == pid && !entry.ended);
+        if let Some((_, entry)) = known
+            && addresses.iter().all(|&address| entry.process.find(address).is_some())
+        {
+            return Arc::clone(&entry.process);
+        }
+        let (mappings, main) = self.read_maps(pid, || true);
+        Arc::new(Process { mappings, main, ..Process::default() })
+    }
+
     /// Reads a process's mappings again, for it ran code outside of the known ones (dlopen, generated code).
     /// Returns whether they could be read.
     pub fn refresh(&mut self, key: &ProcessKey) -> bool {

@@ -168,13 +168,6 @@ fn build_id(notes: &[u8]) -> Option<String> {
     }
 }
 
-/// The kernel functions that addresses lie in, read anew and kept by nobody.
-#[must_use]
-pub fn kernel_names(addresses: &[u64]) -> Vec<Option<String>> {
-    let table = symbols();
-    addresses.iter().map(|&address| table.find(address).map(str::to_owned)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

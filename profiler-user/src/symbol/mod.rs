@@ -25,7 +25,7 @@ use apart::Apart;
 pub use apart::{serve as serve_apart, taken_for};
 use cache::Cache;
 use elf::{Certainty, ElfNamer};
-pub use kernel::{KernelCode, KernelPlace, kernel_names};
+pub use kernel::{KernelCode, KernelPlace};
 use reader::Reader;
 use reading::Reading;
 

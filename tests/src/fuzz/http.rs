@@ -28,9 +28,6 @@ use tokio::runtime::{Builder, Runtime};
 /// The longest that an answer may take: a guard against one that never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The path that is left out.
-const SYMBOL: &[u8] = b"pprof/symbol";
-
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
 }
@@ -60,10 +57,6 @@ fn side() -> Side {
 
 /// All requests on a connection are answered or the connection is closed, and no answer says that something failed inside.
 pub(super) fn http(bytes: &[u8]) {
-    // That reads all of the kernel's names for each answer, whatever was sent: a tenth of a second.
-    if bytes.windows(SYMBOL.len()).any(|window| window == SYMBOL) {
-        return;
-    }
     let answers = RUNTIME.with(|runtime| {
         runtime.block_on(async {
             let answers = tokio::time::timeout(PATIENCE, connection(bytes)).await;

@@ -250,9 +250,9 @@ fn run_until(
                 }
             };
             gauge.set_maps(session.map_bytes());
-            let (running, cutter) =
+            let (running, cutter, asking) =
                 Running::start(session, &args.capture, gauge.clone(), Patience::Others, sink)?;
-            on_demand.open(cutter);
+            on_demand.open(cutter, asking);
             status.resume();
             tracing::info!(
                 "sampling at {} Hz, a window every {} s, into {}",

@@ -124,7 +124,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let keep_ns = u64::try_from(args.last.max(args.refresh).as_nanos()).unwrap_or(u64::MAX);
     let history = Shared(Arc::new(Mutex::new(History::new(keep_ns))));
     let gauge = args.capture.gauge(&session, Patience::User);
-    let (running, _) = Running::start(session, &args.capture, gauge, Patience::User, history.clone())?;
+    let (running, ..) = Running::start(session, &args.capture, gauge, Patience::User, history.clone())?;
     let setting = Setting {
         host: capturing::host_name(),
         frequency_hz: args.frequency,

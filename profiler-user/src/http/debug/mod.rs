@@ -144,21 +144,28 @@ async fn cmdline() -> Response {
 }
 
 async fn symbols(State(shared): State<Shared>, uri: Uri, body: Bytes) -> Response {
-    let wanted = String::from_utf8_lossy(&body).into_owned();
-    let pid = uri.query().and_then(|query| {
-        query.split('&').find_map(|pair| pair.strip_prefix("pid=")).and_then(|pid| pid.parse().ok())
-    });
-    symbolize(&shared, pid, wanted).await
+    let (pid, _) = symbol::parts(uri.query().unwrap_or_default());
+    symbolize(&shared, pid, &String::from_utf8_lossy(&body)).await
 }
 
 async fn symbols_by_query(State(shared): State<Shared>, uri: Uri) -> Response {
-    symbolize(&shared, None, uri.query().unwrap_or_default().to_owned()).await
+    let (pid, wanted) = symbol::parts(uri.query().unwrap_or_default());
+    symbolize(&shared, pid, wanted).await
 }
 
-async fn symbolize(shared: &Shared, pid: Option<u32>, wanted: String) -> Response {
-    match shared.work.run(move || symbol::answer(pid, &wanted)).await {
-        Ok(text) => ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
-        Err(error) => NoProfile::Busy(error).into_response(),
+async fn symbolize(shared: &Shared, pid: Option<u32>, wanted: &str) -> Response {
+    let addresses = symbol::addresses(wanted);
+    // Whoever asks about nothing wants to know whether there are names.
+    let names = match addresses.as_slice() {
+        [] => Ok(Vec::new()),
+        some => shared.debug.on_demand.names(pid, some.to_vec()).await,
+    };
+    match names {
+        Ok(names) => {
+            let text = symbol::answer(&addresses, &names);
+            ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+        }
+        Err(refused) => NoProfile::Refused(refused).into_response(),
     }
 }
 

@@ -5,92 +5,65 @@
 
 use std::fmt::Write;
 
-use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
-use blazesym::{Addr, Pid};
-
-use crate::symbol::kernel_names;
-
 /// Addresses that are named in one answer.
 const MOST: usize = 10_000;
 
-/// The answer to `0x1+0x2+…`: that there are names, and a line for every address that has one.
-pub(super) fn answer(pid: Option<u32>, wanted: &str) -> String {
-    let mut text = "num_symbols: 1\n".to_owned();
-    let addresses: Vec<Addr> = wanted.trim().split('+').filter_map(address).take(MOST).collect();
-    if addresses.is_empty() {
-        return text;
+/// The pid in a query, and the addresses: `pid=7&0x1+0x2`.
+pub(super) fn parts(query: &str) -> (Option<u32>, &str) {
+    let (mut pid, mut wanted) = (None, "");
+    for part in query.split('&') {
+        match part.strip_prefix("pid=") {
+            Some(number) => pid = number.parse().ok(),
+            None => wanted = part,
+        }
     }
-    let names = match pid {
-        Some(pid) => names_in(pid, &addresses),
-        None => kernel_names(&addresses),
-    };
+    (pid, wanted)
+}
+
+/// The addresses in `0x1+0x2+…`.
+pub(super) fn addresses(wanted: &str) -> Vec<u64> {
+    let address = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
+    wanted.trim().split('+').filter_map(address).take(MOST).collect()
+}
+
+/// The answer: that there are names, and a line for every address that has one.
+pub(super) fn answer(addresses: &[u64], names: &[Option<String>]) -> String {
+    let mut text = "num_symbols: 1\n".to_owned();
     for (address, name) in addresses.iter().zip(names) {
         if let Some(name) = name {
+            // A name may be anything; a line is one.
+            let name: String = name.chars().filter(|char| !char.is_control()).collect();
             let _ = writeln!(text, "{address:#x} {name}");
         }
     }
     text
 }
 
-fn names_in(pid: u32, addresses: &[Addr]) -> Vec<Option<String>> {
-    let mut process = source::Process::new(Pid::from(pid));
-    // What is read of debug information knows no bound, and a name does not need it.
-    process.debug_syms = false;
-    // /tmp/perf-PID.map is whatever anybody has put there: a FIFO that never answers, a terabyte of holes.
-    process.perf_map = false;
-    let symbolizer = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build();
-    let named = symbolizer.symbolize(&source::Source::Process(process), Input::AbsAddr(addresses));
-    let name = |symbol: &Symbolized<'_>| symbol.as_sym().map(|symbol| symbol.name.to_string());
-    named.unwrap_or_default().iter().map(name).collect()
-}
-
-fn address(text: &str) -> Option<Addr> {
-    Addr::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Has an address and a name.
-    #[unsafe(no_mangle)]
-    extern "C" fn profiler_test_symbol(number: u64) -> u64 {
-        number.wrapping_mul(7)
-    }
-
     #[test]
-    fn names_of_a_process() {
-        let own = profiler_test_symbol as *const () as usize;
-        let text = answer(Some(std::process::id()), &format!("{own:#x}+0x1+nonsense"));
-        assert_eq!(text, format!("num_symbols: 1\n{own:#x} profiler_test_symbol\n"));
-    }
-
-    #[test]
-    fn what_lies_in_the_place_of_a_perf_map_is_not_read() {
-        let path = std::env::temp_dir().join(format!("perf-{}.map", std::process::id()));
-        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-        // SAFETY: the name ends with a zero and outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        // SAFETY: a new page, at a place that the kernel chooses.
-        let generated = unsafe {
-            let (exec, anonymous) =
-                (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            libc::mmap(std::ptr::null_mut(), 4096, exec, anonymous, -1, 0)
-        };
-        assert_ne!(generated, libc::MAP_FAILED);
-        let wanted = format!("{generated:p}");
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(answer(Some(std::process::id()), &wanted)));
-        let answered = told.recv_timeout(std::time::Duration::from_secs(20));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(answered.as_deref(), Ok("num_symbols: 1\n"), "it waits for a writer");
-    }
-
-    #[test]
-    fn nothing_asked_nothing_said() {
+    fn addresses_are_read_and_nonsense_is_left_out() {
+        assert_eq!(addresses(" 0x10+ff+nonsense+0x1\n"), [0x10, 0xff, 0x1]);
         for wanted in ["", "+", "zz+yy"] {
-            assert_eq!(answer(None, wanted), "num_symbols: 1\n");
+            assert!(addresses(wanted).is_empty());
         }
-        assert_eq!(answer(Some(u32::MAX), "0x10"), "num_symbols: 1\n", "no such process");
+        assert_eq!(addresses(&"1+".repeat(2 * MOST)).len(), MOST);
+    }
+
+    #[test]
+    fn a_query_has_a_pid_and_addresses() {
+        assert_eq!(parts("pid=7&0x1+0x2"), (Some(7), "0x1+0x2"));
+        assert_eq!(parts("0x1+0x2"), (None, "0x1+0x2"));
+        assert_eq!(parts("pid=x"), (None, ""));
+        assert_eq!(parts(""), (None, ""));
+    }
+
+    #[test]
+    fn there_is_a_line_for_each_address_with_a_name() {
+        let names = [Some("a::b".to_owned()), None, Some("c\n0x3 d".to_owned())];
+        assert_eq!(answer(&[1, 2, 0x2f], &names), "num_symbols: 1\n0x1 a::b\n0x2f c0x3 d\n");
+        assert_eq!(answer(&[], &[]), "num_symbols: 1\n");
     }
 }
