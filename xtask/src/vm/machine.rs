@@ -130,14 +130,22 @@ impl Machine {
         if booted { Acceleration::Kvm } else { Acceleration::Tcg }
     }
 
-    /// Runs the plan.
+    /// Runs the plan. A machine that ends before it has begun with it, as emulated ones do once in a while, is switched on once
+    /// more.
     pub(crate) fn run(&self, acceleration: Acceleration, limit: Duration) -> Result<KernelRun> {
         let results = self.folder.join("results.jsonl");
         if results.exists() {
             fs::remove_file(&results)?;
         }
         let started = Instant::now();
-        self.switch_on(acceleration, &self.folder.join("console.txt"), acceleration.word(), limit)?;
+        let begun = |results: &Path| fs::metadata(results).is_ok_and(|results| results.len() > 0);
+        for console in ["console.txt", "console-again.txt"] {
+            self.switch_on(acceleration, &self.folder.join(console), acceleration.word(), limit)?;
+            if begun(&results) || started.elapsed() >= limit {
+                break;
+            }
+            println!("{}: the machine ended before its first test, see {console}", self.number.name());
+        }
         let text = fs::read_to_string(&results).unwrap_or_default();
         let seconds = started.elapsed().as_secs();
         Ok(KernelRun::new(self.number, acceleration, self.planned.clone(), &text, seconds))
