@@ -4,32 +4,39 @@ use std::{fs, fs::File};
 
 use object::{
     Endianness, ReadCache,
-    elf::FileHeader64,
+    elf::{FileHeader64, SHF_COMPRESSED},
     read::elf::{CompressionHeader as _, FileHeader as _, SectionHeader as _},
 };
 
 /// Bytes that reading a file's debug information may take: all of compressed sections, for they are unpacked as a whole, and
-/// half of the others, for hardly any recording comes through more of the code. 0 where there is none, or the file cannot be
-/// read.
-pub(super) fn debug_bytes(file: &File) -> u64 {
+/// half of the others, for hardly any recording comes through more of the code. 0 where there is none or the file is no ELF file,
+/// and more than there can be where that cannot be told.
+///
+/// `None` of a file with a compressed section that has no debug information, or no name: that is unpacked unasked wherever a
+/// symbol table is looked for, and its header may say that it has 256 TiB. No linker makes one.
+pub(super) fn debug_bytes(file: &File) -> Option<u64> {
     let cache = ReadCache::new(file);
-    let count = || -> object::read::Result<u64> {
-        let header = FileHeader64::<Endianness>::parse(&cache)?;
-        let endian = header.endian()?;
-        let sections = header.sections(endian, &cache)?;
-        let mut bytes = 0_u64;
-        for section in sections.iter() {
-            if !sections.section_name(endian, section)?.starts_with(b".debug_") {
-                continue;
+    let Ok(header) = FileHeader64::<Endianness>::parse(&cache) else { return Some(0) };
+    let sections = header.endian().and_then(|endian| Ok((endian, header.sections(endian, &cache)?)));
+    let Ok((endian, sections)) = sections else { return Some(u64::MAX) };
+    let mut bytes = 0_u64;
+    for section in sections.iter() {
+        let is_compressed = section.sh_flags(endian).contains(SHF_COMPRESSED);
+        // A damaged name does not hide the sections behind it.
+        let name = sections.section_name(endian, section).unwrap_or_default();
+        if !name.starts_with(b".debug_") {
+            if is_compressed {
+                return None;
             }
-            bytes = bytes.saturating_add(match section.compression(endian, &cache)? {
-                Some((header, ..)) => header.ch_size(endian),
-                None => section.sh_size(endian) / 2,
-            });
+            continue;
         }
-        Ok(bytes)
-    };
-    count().unwrap_or(0)
+        bytes = bytes.saturating_add(match section.compression(endian, &cache) {
+            Ok(Some((header, ..))) => header.ch_size(endian),
+            Ok(None) => section.sh_size(endian) / 2,
+            Err(_) => u64::MAX,
+        });
+    }
+    Some(bytes)
 }
 
 /// Lets go of the pages of all files that are mapped to be read. They come again from the page cache, or the disk, when they
@@ -61,6 +68,8 @@ fn readable_file(line: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -81,7 +90,32 @@ mod tests {
     #[test]
     fn debug_information_is_part_of_a_file_and_a_text_has_none() {
         let this = File::open("/proc/self/exe").unwrap();
-        assert!(debug_bytes(&this) < this.metadata().unwrap().len());
-        assert_eq!(debug_bytes(&File::open("/proc/self/maps").unwrap()), 0);
+        assert!(debug_bytes(&this).unwrap() < this.metadata().unwrap().len());
+        assert_eq!(debug_bytes(&File::open("/proc/self/maps").unwrap()), Some(0));
+    }
+
+    /// A file with debug information, a part of which says that it is compressed, of 256 TiB, behind a section whose name is
+    /// damaged.
+    const UNPACKED: &[u8] = include_bytes!("../../../tests/fuzz/regressions/dwarf/unpacked-size");
+
+    fn bytes_of(file: &[u8]) -> Option<u64> {
+        let mut written = tempfile::tempfile().unwrap();
+        written.write_all(file).unwrap();
+        debug_bytes(&written)
+    }
+
+    #[test]
+    fn what_is_unpacked_counts_with_what_it_says_behind_a_damaged_name_too() {
+        assert!(bytes_of(UNPACKED).unwrap() > 1 << 40);
+    }
+
+    #[test]
+    fn a_symbol_table_that_is_compressed_is_none() {
+        let sections = usize::try_from(u64::from_le_bytes(UNPACKED[0x28..0x30].try_into().unwrap())).unwrap();
+        // .symtab is the 21st section; its flags follow its name and its type.
+        let flags = sections + 21 * 64 + 8;
+        let mut file = UNPACKED.to_vec();
+        file[flags..flags + 8].copy_from_slice(&SHF_COMPRESSED.0.to_le_bytes());
+        assert_eq!(bytes_of(&file), None);
     }
 }

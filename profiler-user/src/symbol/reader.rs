@@ -66,7 +66,9 @@ impl Reading for Reader {
             Some(Some((name, checksum))) => Link::To { name, checksum },
             None => Link::Unclear,
         };
-        let contents = Contents { link, debug_bytes: pages::debug_bytes(&file) };
+        let debug_bytes = pages::debug_bytes(&file)
+            .ok_or_else(|| Refusal::Lasting("a section is compressed that never is".to_owned()))?;
+        let contents = Contents { link, debug_bytes };
         self.files.insert(number, file);
         Ok(contents)
     }
