@@ -78,8 +78,8 @@ impl Message {
     /// Reads a message; `None` for one of no known length.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let long = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let short = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let long = |at| long(bytes, at);
+        let short = |at| short(bytes, at);
         let process = || Some(ProcessKey { start_ns: long(0)?, pid: short(8)?, exec_id: short(12)? });
         Some(match bytes.len() {
             8 => Self::PageWanted(PageWanted { directory: short(0)?, page: short(4)? }),
@@ -96,9 +96,17 @@ impl Message {
     }
 }
 
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
 fn first_sight(bytes: &[u8], process: ProcessKey) -> Option<FirstSight> {
-    let long = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let short = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let long = |at| long(bytes, at);
+    let short = |at| short(bytes, at);
     let name: [u8; NAME_BYTES] = bytes.get(16..32)?.try_into().ok()?;
     let (cgroup_id, lost) = (long(32)?, long(48)?);
     let info = ProcessInfo { name, cgroup_id, forked_as: short(40)?, image_of: short(44)?, lost };
@@ -127,7 +135,7 @@ const PAGE: usize = DEFERRED_PAGE_BYTES as usize;
 const STACK_AT: usize = offset_of!(Deferred<8>, stack);
 
 fn deferred(bytes: &[u8], process: ProcessKey) -> Option<DeferredSample> {
-    let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let word = |at| long(bytes, at);
     let length = |at: usize| usize::try_from(word(at)?).ok();
     let mut registers = [0; GENERAL];
     for (index, register) in registers.iter_mut().enumerate() {

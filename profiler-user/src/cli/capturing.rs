@@ -278,7 +278,8 @@ pub(super) struct Running<S> {
 }
 
 impl<S: Sink> Running<S> {
-    /// Starts everything, and gives what can end windows early, and where names can be asked for. Must be called within a tokio runtime.
+    /// Starts everything, and gives what can end windows early, and where names can be asked for. Must be called within a
+    /// tokio runtime.
     pub(super) fn start(
         session: Session,
         args: &CaptureArgs,

@@ -272,7 +272,8 @@ pub async fn collect(
             }
             place = tasks.reserve(), if waiting.is_some() || asked.is_some() => {
                 // What somebody asks waits behind windows, which nobody gets back.
-                let task = waiting.take().map(|job| Task::Window(Box::new(job))).or_else(|| asked.take().map(Task::Asked));
+                let window = waiting.take().map(|job| Task::Window(Box::new(job)));
+                let task = window.or_else(|| asked.take().map(Task::Asked));
                 // Without a reader nothing more can be done with what is captured.
                 let (Ok(place), Some(task)) = (place, task) else {
                     capture.stop();

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -239,8 +240,10 @@ fn a_fork_older_than_the_agent_had_what_its_parent_has() {
         }
         shell.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         let executed = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "cat\n";
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !executed() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            assert!(Instant::now() < deadline, "the shell executes nothing");
+            std::thread::sleep(Duration::from_millis(1));
         }
         hear(&mut sideband, &mut table);
         if executed_first {
