@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 use profiler_tests::{Program, Session, Target};
 use profiler_user::confine::{self, Folder, Plan, apart, threads};
 use profiler_user::sys::seccomp::{Action, Filter, Reach, Rule, Told};
-use profiler_user::sys::{caps, passing};
+use profiler_user::sys::{caps, limits, passing};
 
 /// Whether the kernel that the tests run on has Landlock.
 fn has_landlock() -> bool {
@@ -50,7 +50,7 @@ fn confined_with(
         unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
         before();
         if let Some(work) = beside
-            && let Err(error) = apart::start(work)
+            && let Err(error) = apart::start(work, 64 << 20)
         {
             let _ = writeln!(writer, "nothing beside: {error}");
         }
@@ -265,6 +265,9 @@ fn try_everything(socket: UnixStream) {
         told(File::open("/proc/1/maps")),
     ];
     said.push(told(fs::read_dir(path)));
+    // More memory than it was given at the start.
+    let asked = limits::set_growth(1 << 40);
+    said.push(format!("{:?} {}", asked.is_ok(), Vec::<u8>::new().try_reserve_exact(128 << 20).is_ok()));
     let _ = passing::send(&socket, said.join(" ").as_bytes(), None);
 }
 
@@ -287,7 +290,7 @@ fn what_reads_in_a_process_of_its_own_can_do_nothing_else() {
     assert!(status.success(), "{status:?}");
     let mut wanted = vec![libc::EPERM.to_string(); 14];
     wanted[13] = libc::EACCES.to_string();
-    wanted.push("ok".to_owned());
+    wanted.extend(["ok", "true", "false"].map(str::to_owned));
     assert_eq!(said.split(' ').collect::<Vec<_>>(), wanted);
 }
 

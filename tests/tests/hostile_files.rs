@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
@@ -11,7 +12,9 @@ use std::process::Command;
 
 use object::{Object, ObjectSection, ObjectSegment};
 use profiler_tests::chain::Chain;
+use profiler_tests::held::most_memory;
 use profiler_tests::outcomes::count_in_comments;
+use profiler_tests::pprof::Frame;
 use profiler_tests::programs::must_run;
 use profiler_tests::{Agent, Pprof, Program, Session, Target};
 
@@ -142,6 +145,60 @@ fn a_library_that_is_cut_short_while_it_is_read() {
     drop(hostile);
     // What the symbolizer makes of zeros in the middle of its tables is its business, as long as it ends there.
     agent.finish_after_panics_of("naming");
+}
+
+/// A compressed section says how much it unpacks to; whoever unpacks it to its end gets what it really has.
+#[test]
+fn debug_information_that_is_more_than_it_says() {
+    const MEMORY: u64 = 64 << 20;
+    let session = Session::begin();
+    let chain = Program::Debug.build();
+    // Elf64_Chdr: zlib, reserved, size, alignment; what is packed follows.
+    let mut packed = [1_u32.to_le_bytes(), [0; 4]].concat();
+    packed.extend([100_u64, 1].map(u64::to_le_bytes).concat());
+    let mut packer = flate2::write::ZlibEncoder::new(packed, flate2::Compression::fast());
+    std::io::copy(&mut std::io::repeat(0).take(4 * MEMORY), &mut packer).expect("packed zeros");
+    fs::write(session.path("packed"), packer.finish().expect("packed zeros")).expect("a file");
+    let hostile = session.path("hostile");
+    must_run(
+        Command::new("objcopy")
+            .args(["--add-section", ".debug_types=packed"])
+            .args([&chain, &hostile])
+            .current_dir(session.folder()),
+    );
+    let bytes = fs::read(&hostile).expect("a program");
+    let elf = object::File::parse(&*bytes).expect("an ELF file");
+    let section = elf.section_by_name(".debug_types").expect("what was added").index().0;
+    let sections = u64::from_le_bytes(bytes[0x28..0x30].try_into().expect("eight bytes"));
+    let flags_at = sections + section as u64 * 64 + 8;
+    let file = File::options().write(true).open(&hostile).expect("the program");
+    file.write_all_at(&object::elf::SHF_COMPRESSED.0.to_le_bytes(), flags_at).expect("room");
+    drop(file);
+    let good = Target::start(&chain, &["burn"]);
+    let memory = format!("{}MiB", MEMORY >> 20);
+    let mut agent = Agent::start(&session, &["--memory", &memory]);
+    agent.assert_right("before", good.pid());
+    let hostile = Target::start(&hostile, &["burn"]);
+    // Its symbols are small, and say what they say.
+    agent.wait_until_right("with debug information that is left alone", hostile.pid());
+    agent.assert_right("beside debug information that is more than it says", good.pid());
+    let has_lines = |pid: u32, agent: &mut Agent| {
+        let profile = Pprof::read(&agent.wait_for_windows(pid, 1)[0]);
+        // Libraries have debug information of their own.
+        let is_own = |frame: &&Frame| frame.name == "main";
+        profile
+            .of_pid(pid)
+            .iter()
+            .flat_map(|stack| &stack.frames)
+            .find(is_own)
+            .is_some_and(|frame| frame.line > 0)
+    };
+    assert!(has_lines(good.pid(), &mut agent), "what says how much it is has lines");
+    assert!(!has_lines(hostile.pid(), &mut agent), "what does not has none");
+    assert!(agent.metric("profiler_debug_information_left_out_total") > 0.0);
+    let most = most_memory(agent.pid());
+    assert!(most <= MEMORY / 100 * 105, "{} KiB", most >> 10);
+    agent.finish();
 }
 
 /// One function of ten million instructions, each with a rule of its own, in 30 MB of call-frame information.

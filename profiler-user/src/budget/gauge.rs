@@ -39,6 +39,7 @@ struct Known {
     maps: Mutex<Maps>,
     names: AtomicU64,
     kernel_names: AtomicU64,
+    left_out: AtomicU64,
 }
 
 /// Reads how much memory is in use, and holds it against the budget. Clones share what they know.
@@ -64,6 +65,17 @@ impl Gauge {
     pub fn set_names(&self, names: u64, kernel_names: u64) {
         self.known.names.store(names, Ordering::Relaxed);
         self.known.kernel_names.store(kernel_names, Ordering::Relaxed);
+    }
+
+    /// Counts a file whose debug information is left out, for it takes, or may take, more than there is; says how many there were.
+    pub fn count_left_out(&self) -> u64 {
+        self.known.left_out.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Times that debug information was left out.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.known.left_out.load(Ordering::Relaxed)
     }
 
     fn maps(&self) -> Maps {
@@ -113,6 +125,12 @@ impl Gauge {
         (self.memory.bytes / 5 * 4).saturating_sub(self.usage().total())
     }
 
+    /// Bytes that reading one file may take: what is left of the budget, or a sixteenth of it where that is more.
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        self.memory.bytes.saturating_sub(self.usage().total()).max(self.memory.bytes / 16)
+    }
+
     /// Whether nearly all of the budget is used.
     #[must_use]
     pub fn is_short(&self) -> bool {
@@ -146,8 +164,10 @@ mod tests {
         assert_eq!([parts.names, parts.kernel_names, parts.tables], [4 << 20, 2 << 20, 10 << 20]);
         assert!(parts.other_heap > 48 << 20 && parts.program > 0, "{parts:?} {}", taken[taken.len() / 3]);
         assert!(parts.total().abs_diff(usage.total()) < 16 << 20, "{parts:?} {usage:?}");
-        assert!(gauge.room() < 1 << 40);
-        assert_eq!(Gauge::new(Memory { bytes: 1 << 20 }).room(), 0);
+        assert!(gauge.room() < gauge.growth() && gauge.growth() < 1 << 40);
+        let spent = Gauge::new(Memory { bytes: 1 << 20 });
+        assert_eq!((spent.room(), spent.growth()), (0, 1 << 16));
+        assert_eq!((spent.clone().count_left_out(), spent.left_out()), (1, 1));
     }
 
     #[test]

@@ -213,11 +213,13 @@ pub(super) fn frequency(text: &str) -> Result<u32, String> {
 }
 
 /// Starts the process that reads what strangers wrote, unless nothing is to be confined: call it first of all.
-pub(super) fn start_reader(args: &CaptureArgs) -> Result<(), Failure> {
+pub(super) fn start_reader(args: &CaptureArgs, patience: Patience) -> Result<(), Failure> {
     if !args.is_confined() {
         return Ok(());
     }
-    confine::apart::start(symbol::serve_apart)
+    // What it gets for a question is what is left of the budget then, which may be another one once the configuration is read again.
+    let most = args.memory(patience).bytes.max(budget::DEFAULT_ONCE);
+    confine::apart::start(symbol::serve_apart, most)
         .context("no process can be started that reads programs' names; --no-confinement does without")
         .map_err(Failure::CannotStart)
 }

@@ -63,7 +63,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 
 /// Runs `profiler record`.
 pub(super) fn run(args: &Args) -> Outcome {
-    capturing::start_reader(&args.capture)?;
+    capturing::start_reader(&args.capture, Patience::User)?;
     let output = Output::prepare(&args.output).map_err(Failure::CannotStart)?;
     let with_command = !args.command.is_empty();
     let limit = match args.duration {

@@ -20,6 +20,7 @@ use std::{
 use super::{filter, folders};
 use crate::sys::{
     caps::{self, Capability},
+    limits,
     own::{self, Resident},
     passing, priority,
     seccomp::{self, Reach, Told},
@@ -43,12 +44,12 @@ const SOON: Duration = Duration::from_secs(1);
 /// How long it waits.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Starts the keeper, and it the first reader. Call it while there is one thread, and before there is anything that they had
+/// Starts the keeper, and it the first reader. No reader gets more than `most` bytes of memory of its own. Call it while there is one thread, and before there is anything that they had
 /// better not have: what is mapped and shared stays so.
 ///
 /// # Errors
 /// When there are more threads, or no process can be made.
-pub fn start(work: Work) -> io::Result<()> {
+pub fn start(work: Work, most: u64) -> io::Result<()> {
     if std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) > 1 {
         return Err(io::Error::other("there are threads already that a process of its own would be without"));
     }
@@ -56,7 +57,7 @@ pub fn start(work: Work) -> io::Result<()> {
     match fork()? {
         None => {
             // Nothing here may return into the profiler's code, of which this is a copy.
-            let _ = catch_unwind(AssertUnwindSafe(|| keep(keepers, work)));
+            let _ = catch_unwind(AssertUnwindSafe(|| keep(keepers, work, most)));
             end();
         }
         Some(pid) => {
@@ -93,7 +94,7 @@ pub fn keeper_memory() -> Resident {
 }
 
 /// The keeper.
-fn keep(control: UnixStream, work: Work) {
+fn keep(control: UnixStream, work: Work, most: u64) {
     // What a terminal or a service manager sends to all is for the profiler, whose last window wants names.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2] {
         // SAFETY: no function is called by it.
@@ -112,7 +113,7 @@ fn keep(control: UnixStream, work: Work) {
         {
             let Some(pid) = child else {
                 drop((control, profilers));
-                read(readers, work);
+                read(readers, work, most);
                 return;
             };
             drop(readers);
@@ -140,9 +141,10 @@ fn give_up() -> io::Result<()> {
 }
 
 /// The reader.
-fn read(socket: UnixStream, work: Work) {
+fn read(socket: UnixStream, work: Work, most: u64) {
     name(c"reader");
     // What of this the kernel has not is left out, as of the profiler's threads, which say so.
+    let _ = limits::keep_growth_below(most);
     let _ = folders::rules(&[]).and_then(|rules| rules.confine());
     if seccomp::is_available() {
         // SAFETY: takes nothing.

@@ -230,6 +230,8 @@ impl Collector for Measured {
         to.counter("lost_pages", help, &AtomicU64::new(lost_pages::count()))?;
         let help = "Processes that read names and ended: over a file, which has none then, or by somebody.";
         to.counter("reader_ends", help, &AtomicU64::new(own::share().ends))?;
+        let help = "Times that a file's debug information was left out, for it may be more than --memory has room for.";
+        to.counter("debug_information_left_out", help, &AtomicU64::new(status.gauge().left_out()))?;
         to.counter("profiles_written", "Profiles written to the folder.", &counters.written)?;
         to.counter("profile_write_errors", "Profiles that could not be written.", &counters.write_errors)?;
         to.counter("windows_pruned", "Windows removed from the folder.", &counters.pruned)?;

@@ -96,11 +96,11 @@ pub(super) struct ElfNamer {
     gauge: Gauge,
     pace: Pace,
     without_debug_file: Without,
-    /// Objects whose names cannot be had: reading them ended the process that reads.
+    /// Objects whose debug information is left alone: it takes too much memory, or reading it ended the process that reads.
+    without_lines: Without,
+    /// Objects whose names cannot be had: reading them ended the process that reads once more, without lines.
     without_names: Without,
     without_go_table: Without,
-    /// Times that a file's debug information was left alone.
-    without_lines: u64,
     /// Times that reading a file ended in a panic, or ended the process that reads.
     broken: u64,
     /// Whether something could not be read of late for a reason that may pass.
@@ -118,9 +118,9 @@ impl ElfNamer {
             gauge,
             pace,
             without_debug_file: Without::default(),
+            without_lines: Without::default(),
             without_names: Without::default(),
             without_go_table: Without::default(),
-            without_lines: 0,
             broken: 0,
             refused: false,
             asked: false,
@@ -267,7 +267,9 @@ impl ElfNamer {
             return Vec::new();
         };
         // Where a link leads has been looked at, and blazesym would follow it wherever it leads: to a FIFO, or through a terabyte.
-        let mut lines = contents.link == Link::None && self.has_room_for(contents.debug_bytes);
+        let mut lines = contents.link == Link::None
+            && !self.without_lines.0.contains(&asked.object.id)
+            && self.has_room_for(contents.debug_bytes);
         let mut found = Vec::with_capacity(addresses.len());
         for batch in addresses.chunks(BATCH) {
             self.keep_pace();
@@ -281,7 +283,14 @@ impl ElfNamer {
                         found.extend(named);
                         break;
                     }
-                    Err(refusal) => self.note(Some(asked.object), &refusal),
+                    Err(refusal) => {
+                        // It says that it is less than it is, or what is made of it is more.
+                        if lines && refusal == Refusal::NoMemory {
+                            self.without_lines.insert(asked.object.id);
+                            self.count_left_out(contents.debug_bytes);
+                        }
+                        self.note(Some(asked.object), &refusal);
+                    }
                 }
                 // Debug information that cannot be read does not cost the symbols.
                 if !lines {
@@ -313,14 +322,19 @@ impl ElfNamer {
         let path = object.map_or("what was read before", |object| &object.path);
         tracing::debug!("{path}: names cannot be read: {refusal}");
         match refusal {
-            Refusal::Passing(_) => self.refused = true,
+            Refusal::Passing(_) | Refusal::NoMemory => self.refused = true,
             Refusal::Lasting(_) => {}
             Refusal::Broken => self.count_broken(),
             Refusal::Ended => {
                 // The one that comes next knows of no file yet.
                 self.held.clear();
                 if let Some(object) = object {
-                    self.without_names.insert(object.id);
+                    if self.without_lines.0.contains(&object.id) {
+                        self.without_names.insert(object.id);
+                    }
+                    // Its symbols may be harmless: they are asked for alone.
+                    self.without_lines.insert(object.id);
+                    self.refused = true;
                 }
                 self.count_broken();
             }
@@ -348,18 +362,20 @@ impl ElfNamer {
         self.forget_all(None);
         let fits = bytes <= self.gauge.room();
         if !fits {
-            self.without_lines += 1;
-            // Objects that stay come again in every window.
-            if self.without_lines.is_power_of_two() {
-                tracing::info!(
-                    "an object has no lines, for its {} MiB of debug information may be too much for --memory: {} \
-                     times so far",
-                    bytes >> 20,
-                    self.without_lines
-                );
-            }
+            self.count_left_out(bytes);
         }
         fits
+    }
+
+    fn count_left_out(&self, bytes: u64) {
+        let times = self.gauge.count_left_out();
+        // Objects that stay come again in every window.
+        if times.is_power_of_two() {
+            tracing::info!(
+                "an object has no lines, for its {} MiB of debug information may be too much for --memory: {times} times so far",
+                bytes >> 20
+            );
+        }
     }
 
     /// Gives memory back: pages of files as soon as they are many, for they stay in the page cache, and mapping them again costs

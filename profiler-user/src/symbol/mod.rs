@@ -66,7 +66,7 @@ impl Namer {
     #[must_use]
     pub fn new(gauge: Gauge, pace: Pace) -> Self {
         let names = gauge.memory().shares().names;
-        let reading: Box<dyn Reading> = match Apart::new() {
+        let reading: Box<dyn Reading> = match Apart::new(gauge.clone()) {
             Some(apart) => Box::new(apart),
             None => Box::new(Reader::new()),
         };

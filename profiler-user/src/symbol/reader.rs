@@ -82,7 +82,11 @@ impl Reading for Reader {
         match catch_unwind(AssertUnwindSafe(|| self.ask(source, addresses))) {
             Ok(answer) => answer.map_err(|error| {
                 let text = format!("{error:#}");
-                if is_passing(error.kind()) { Refusal::Passing(text) } else { Refusal::Lasting(text) }
+                match error.kind() {
+                    ErrorKind::OutOfMemory => Refusal::NoMemory,
+                    kind if is_passing(kind) => Refusal::Passing(text),
+                    _ => Refusal::Lasting(text),
+                }
             }),
             Err(_) => {
                 self.symbolizer = self::symbolizer();
@@ -127,10 +131,10 @@ impl Reading for Reader {
     }
 }
 
-/// Whether the same question may be answered a moment later: no memory was left, no descriptor, or the disk did not answer. The
-/// last two have no kind of their own.
+/// Whether the same question may be answered a moment later: no descriptor was left, or the disk did not answer. These have no kind
+/// of their own.
 fn is_passing(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Other)
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Other)
 }
 
 fn symbolizer() -> Symbolizer {

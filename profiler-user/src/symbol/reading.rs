@@ -36,6 +36,9 @@ pub(super) enum Refusal {
     /// The same question may be answered a moment later: no memory was left, no descriptor, or the disk did not answer.
     #[error("{0}")]
     Passing(String),
+    /// Reading it takes more memory than there is for it.
+    #[error("there is not enough memory for it")]
+    NoMemory,
     /// The file is such.
     #[error("{0}")]
     Lasting(String),

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::own;
+
 /// A soft and a hard limit; [`libc::RLIM_INFINITY`] means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -16,17 +18,30 @@ impl Limit {
     pub const UNLIMITED: Self = Self { soft: libc::RLIM_INFINITY, hard: libc::RLIM_INFINITY };
 }
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+fn limit_of(resource: Resource) -> io::Result<Limit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable and of the type that getrlimit fills.
+    super::check(unsafe { libc::getrlimit(resource, &raw mut limit) }.into())?;
+    Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
+}
+
+fn set_limit_of(resource: Resource, limit: Limit) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+    // SAFETY: `limit` is a valid rlimit that is only read.
+    super::check(unsafe { libc::setrlimit(resource, &raw const limit) }.into())
+}
+
 /// Bytes of memory that this process may lock. Kernels before 5.11 charge BPF maps and programs to it.
 ///
 /// # Errors
 /// None are known.
 pub fn memlock() -> io::Result<Limit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable and of the type that getrlimit fills.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
+    limit_of(libc::RLIMIT_MEMLOCK)
 }
 
 /// Sets the limit on locked memory of this process and the children that it starts from now on.
@@ -34,12 +49,7 @@ pub fn memlock() -> io::Result<Limit> {
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`, `EINVAL` when soft is above hard.
 pub fn set_memlock(limit: Limit) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
-    // SAFETY: `limit` is a valid rlimit that is only read.
-    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    set_limit_of(libc::RLIMIT_MEMLOCK, limit)
 }
 
 /// Raises the limit on locked memory as far as this process may: to none, or else up to the hard limit.
@@ -59,12 +69,29 @@ pub fn raise_memlock() -> io::Result<()> {
 /// # Errors
 /// Those of setrlimit(2).
 pub fn set_cpu_seconds(seconds: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the struct is writable.
-    super::check(unsafe { libc::getrlimit(libc::RLIMIT_CPU, &raw mut limit) }.into())?;
-    limit.rlim_cur = seconds.min(limit.rlim_max);
-    // SAFETY: the struct is readable.
-    super::check(unsafe { libc::setrlimit(libc::RLIMIT_CPU, &raw const limit) }.into())
+    let Limit { hard, .. } = limit_of(libc::RLIMIT_CPU)?;
+    set_limit_of(libc::RLIMIT_CPU, Limit { soft: seconds.min(hard), hard })
+}
+
+/// Lets this process take so many bytes of memory more than it has now, for its heap and whatever else is its own and can be written
+/// to, touched or not; what is beyond that is refused (`RLIMIT_DATA`, which covers all of it since Linux 4.7).
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn set_growth(bytes: u64) -> io::Result<()> {
+    let Limit { hard, .. } = limit_of(libc::RLIMIT_DATA)?;
+    let soft = own::writable_bytes().saturating_add(bytes).min(hard);
+    set_limit_of(libc::RLIMIT_DATA, Limit { soft, hard })
+}
+
+/// Leaves this process no way to have more than so many bytes beyond what it has now, whatever [`set_growth`] says later.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn keep_growth_below(bytes: u64) -> io::Result<()> {
+    let Limit { hard, .. } = limit_of(libc::RLIMIT_DATA)?;
+    let most = own::writable_bytes().saturating_add(bytes).min(hard);
+    set_limit_of(libc::RLIMIT_DATA, Limit { soft: most, hard: most })
 }
 
 /// Gives free memory of the heap back to the kernel. The GNU C library keeps what lies under the last used block; others
@@ -114,6 +141,43 @@ mod tests {
         // SAFETY: the status is writable, and the child is waited for nowhere else.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGXCPU, "{status:#x}");
+    }
+
+    #[test]
+    fn a_process_may_grow_so_far_and_no_further() {
+        let have = |bytes: usize| {
+            // SAFETY: a new mapping of its own, which nothing refers to.
+            let at = unsafe {
+                let access = libc::PROT_READ | libc::PROT_WRITE;
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    bytes,
+                    access,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            at != libc::MAP_FAILED
+        };
+        // SAFETY: the child only maps memory and ends. It allocates a little, while it is the only thread that there is of it: no
+        // lock of the heap is held across a fork (malloc's handlers see to that).
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let right = keep_growth_below(256 << 20).is_ok()
+                && set_growth(64 << 20).is_ok()
+                && have(32 << 20)
+                && !have(64 << 20)
+                && set_growth(1 << 40).is_ok()
+                && have(128 << 20)
+                && !have(256 << 20);
+            // SAFETY: takes a number.
+            unsafe { libc::_exit(i32::from(!right)) };
+        }
+        let mut status = 0;
+        // SAFETY: the status is writable, and the child is waited for nowhere else.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status:#x}");
     }
 
     #[test]

@@ -70,6 +70,14 @@ pub fn memory_of(pid: &str) -> Resident {
     Resident::of(&fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default())
 }
 
+/// Memory of this process alone that it may write to, resident or not, and its stack, bytes; nothing where /proc is not there.
+#[must_use]
+pub fn writable_bytes() -> u64 {
+    // The sixth number of proc_pid_statm(5).
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_ascii_whitespace().nth(5).and_then(|pages| pages.parse().ok()).unwrap_or(0) * page_bytes()
+}
+
 impl Resident {
     /// Reads /proc/PID/statm: its second and third number are pages.
     fn of(statm: &str) -> Self {
@@ -130,5 +138,6 @@ mod tests {
         let age = SystemTime::now().duration_since(usage.started).unwrap();
         assert!(age < Duration::from_secs(86_400), "{usage:?}");
         assert!(usage.cpu <= cpu());
+        assert!(writable_bytes() >= memory().private / 2, "{} {:?}", writable_bytes(), memory());
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         println!("the configuration is right");
         return Ok(ExitCode::SUCCESS);
     }
-    capturing::start_reader(&settings.capture)?;
+    capturing::start_reader(&settings.capture, Patience::Others)?;
     let runtime = capturing::runtime()?;
     let _inside = runtime.enter();
     let stop = capturing::interrupted().context("cannot listen for signals").map_err(Failure::CannotStart)?;

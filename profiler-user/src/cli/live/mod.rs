@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             "`live` draws on a terminal, and this is none: run it in one, or use `profiler record` for a file or a pipe"
         )));
     }
-    capturing::start_reader(&args.capture)?;
+    capturing::start_reader(&args.capture, Patience::User)?;
     let mut options = args.capture.options(args.frequency, args.refresh, Patience::User);
     options.select = !args.pids.is_empty();
     let runtime = capturing::runtime()?;

@@ -21,6 +21,7 @@ use super::{
     reading::{Contents, Reading, Refusal},
 };
 use crate::{
+    budget::Gauge,
     confine::apart,
     sys::{
         own::{self, Share},
@@ -35,6 +36,8 @@ const MOST_MEMORY: u64 = 1 << 40;
 /// Asks the process that reads.
 #[derive(Debug)]
 pub(super) struct Apart {
+    /// How much memory reading may take.
+    gauge: Gauge,
     /// `None` where none came after the last one.
     socket: Option<UnixStream>,
     /// What earlier processes used, and the keeper: the CPU time of the current one is counted from zero.
@@ -43,21 +46,21 @@ pub(super) struct Apart {
 
 impl Apart {
     /// Asks the process that there is; `None` where there is none, for nothing is confined.
-    pub(super) fn new() -> Option<Self> {
+    pub(super) fn new(gauge: Gauge) -> Option<Self> {
         let socket = apart::connect()?;
         let socket =
             socket.inspect_err(|error| tracing::error!("programs and libraries have no names: {error}")).ok();
         let keeper = apart::keeper_memory();
         let before = Share { heap: keeper.private, files: keeper.shared, ..own::share() };
         own::set_share(before);
-        Some(Self { socket, before })
+        Some(Self { gauge, socket, before })
     }
 
     fn ask(&mut self, question: Question, file: Option<BorrowedFd<'_>>) -> Result<Answer, Refusal> {
         let Some(socket) = &self.socket else {
             return Err(Refusal::NobodyReads("it ended, and none came after it".to_owned()));
         };
-        let question = Question { nice: priority::nice(), ..question };
+        let question = Question { nice: priority::nice(), growth: self.gauge.growth(), ..question };
         if let Err(error) = passing::send(socket, &question.encode_to_vec(), file) {
             tracing::debug!("the process that reads does not listen: {error}");
             return Err(self.begin_anew().map_or_else(|refusal| refusal, |()| Refusal::Replaced));

@@ -34,6 +34,9 @@ pub fn serve(socket: UnixStream) {
         if let Err(error) = limits::set_cpu_seconds(own::cpu().as_secs() + MOST_SECONDS) {
             tracing::debug!("a question may take for ever: {error}");
         }
+        if let Err(error) = limits::set_growth(question.growth) {
+            tracing::debug!("a question may take all memory: {error}");
+        }
         let mut answer =
             answer(&mut reader, &question, file).unwrap_or_else(|refusal| Answer::refused(&refusal));
         add_usage(&mut answer);

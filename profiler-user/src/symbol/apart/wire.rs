@@ -45,6 +45,9 @@ pub(super) struct Question {
     /// The nice value of who asks: who answers is as urgent.
     #[prost(sint32, tag = "5")]
     pub(super) nice: i32,
+    /// Bytes of memory that answering may take.
+    #[prost(uint64, tag = "6")]
+    pub(super) growth: u64,
 }
 
 /// What one address is in, innermost inlined function first.
@@ -72,6 +75,7 @@ enum Outcome {
     Passing = 1,
     Lasting = 2,
     Broken = 3,
+    NoMemory = 4,
 }
 
 /// An answer, with what the process that gives it uses.
@@ -117,6 +121,7 @@ impl Answer {
         let outcome = match refusal {
             Refusal::Passing(_) => Outcome::Passing,
             Refusal::Broken => Outcome::Broken,
+            Refusal::NoMemory => Outcome::NoMemory,
             // The others are not said by the one that reads.
             Refusal::Lasting(_) | Refusal::Ended | Refusal::Replaced | Refusal::NobodyReads(_) => {
                 Outcome::Lasting
@@ -160,6 +165,7 @@ impl Answer {
             Outcome::Passing => Err(Refusal::Passing(self.problem)),
             Outcome::Lasting => Err(Refusal::Lasting(self.problem)),
             Outcome::Broken => Err(Refusal::Broken),
+            Outcome::NoMemory => Err(Refusal::NoMemory),
         }
     }
 
@@ -227,7 +233,8 @@ mod tests {
 
     #[test]
     fn refusals_stay_what_they_are() {
-        for refusal in [Refusal::Passing("p".to_owned()), Refusal::Lasting("l".to_owned()), Refusal::Broken] {
+        let [passing, lasting] = [Refusal::Passing("p".to_owned()), Refusal::Lasting("l".to_owned())];
+        for refusal in [passing, lasting, Refusal::Broken, Refusal::NoMemory] {
             assert_eq!(sent(&Answer::refused(&refusal)).accepted(), Err(refusal));
         }
         assert!(sent(&Answer::default()).accepted().is_ok());

@@ -13,6 +13,8 @@ use crate::{budget::Memory, symbol::Function};
 #[derive(Debug, Default)]
 struct Log {
     asked: Vec<&'static str>,
+    /// Questions for lines, too.
+    lines: usize,
     ends: VecDeque<(&'static str, Refusal)>,
     held: BTreeSet<u64>,
 }
@@ -27,8 +29,11 @@ impl Fake {
         if log.ends.front().is_none_or(|(over, _)| *over != what) {
             return Ok(());
         }
-        log.held.clear();
-        log.ends.pop_front().map_or(Ok(()), |(_, refusal)| Err(refusal))
+        let Some((_, refusal)) = log.ends.pop_front() else { return Ok(()) };
+        if refusal != Refusal::NoMemory {
+            log.held.clear();
+        }
+        Err(refusal)
     }
 }
 
@@ -39,7 +44,8 @@ impl Reading for Fake {
         Ok(Contents { link: Link::None, debug_bytes: 0 })
     }
 
-    fn names(&mut self, number: u64, _: bool, addresses: &[u64]) -> Result<Vec<Functions>, Refusal> {
+    fn names(&mut self, number: u64, lines: bool, addresses: &[u64]) -> Result<Vec<Functions>, Refusal> {
+        self.0.borrow_mut().lines += usize::from(lines);
         self.ask("names")?;
         assert!(self.0.borrow().held.contains(&number), "file {number} is not held");
         let function = Function { name: format!("in {number}"), file: String::new(), line: 0 };
@@ -85,17 +91,33 @@ fn first_name(named: &(Vec<Functions>, Certainty)) -> Option<&str> {
 }
 
 #[test]
-fn the_file_over_which_it_ends_has_no_names_and_the_others_have() {
+fn the_file_over_which_it_ends_twice_has_no_names_and_the_others_have() {
     let (mut namer, log) = namer(1 << 40);
     let (good, hostile) = (object(1), object(2));
     assert_eq!(first_name(&namer.name(&good, &[1])), Some("in 2"));
-    log.borrow_mut().ends.push_back(("names", Refusal::Ended));
-    let named = namer.name(&hostile, &[1]);
-    assert_eq!((first_name(&named), named.1), (None, Certainty::Certain));
+    log.borrow_mut().ends.extend([("names", Refusal::Ended), ("names", Refusal::Ended)]);
+    assert_eq!(first_name(&namer.name(&hostile, &[1])), None);
+    assert_eq!(log.borrow().lines, 2);
     assert_eq!(first_name(&namer.name(&good, &[2])), Some("in 2"));
     let asked = log.borrow().asked.len();
     assert_eq!(first_name(&namer.name(&hostile, &[2])), None);
     assert_eq!(log.borrow().asked.len(), asked, "it is not asked again");
+}
+
+#[test]
+fn debug_information_over_which_it_ends_or_runs_out_of_memory_does_not_cost_the_symbols() {
+    for refusal in [Refusal::Ended, Refusal::NoMemory] {
+        let (mut namer, log) = namer(1 << 40);
+        let hostile = object(1);
+        log.borrow_mut().ends.push_back(("names", refusal));
+        for address in [1, 1, 2] {
+            assert_eq!(first_name(&namer.name(&hostile, &[address])), Some("in 2"));
+        }
+        assert_eq!(log.borrow().lines, 1, "its lines are not asked for again");
+        assert_eq!(namer.name(&hostile, &[3]).1, Certainty::Certain);
+        assert_eq!(first_name(&namer.name(&object(2), &[1])), Some("in 4"));
+        assert_eq!(log.borrow().lines, 2, "another one's are");
+    }
 }
 
 #[test]
