@@ -167,7 +167,11 @@ fn the_parts_of_the_memory_in_use_are_shown_and_add_up() {
         // What is mapped of files counts whole, and need not be in memory whole.
         Some(total.trim_end_matches(" KiB").parse::<u64>().ok()? - files)
     });
-    let most = 1024 * totals.max().unwrap_or_else(|| panic!("no line tells the memory in use\n{run}"));
+    // The last window was named after it was measured, and may have been the first one with something in it that takes much.
+    let mut totals: Vec<u64> = totals.collect();
+    totals.pop();
+    let most =
+        1024 * totals.into_iter().max().unwrap_or_else(|| panic!("no line tells the memory in use\n{run}"));
     // What a window takes for a moment is over at its end.
     run.check(most <= measured * 11 / 10 && most >= measured / 2, &format!("{most} of {measured} bytes"));
 }
