@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Capture, Cutter, Error, Options, Sideband, Sizes, Window, btf, clocks::Clocks, drain::Drain,
-    error::is_permission, fill, measure, programs, tables::KernelTables, thread,
+    error::is_permission, fill, loader, measure, programs, tables::KernelTables, thread,
 };
 use crate::{
     budget::Maps,
@@ -70,28 +70,12 @@ impl Session {
     /// Missing privilege, a kernel without what is needed, or too little memory for the maps.
     pub fn load(options: Options) -> Result<Self, Error> {
         raise_memlock();
-        // Making a loader parses the type information of the whole kernel, 20 ms and 20 MiB. The object needs none of it, for
-        // what it has to know of the kernel's structures it is told, and so it goes before there is anything else. Another
-        // thread finds out meanwhile what there is to be told.
-        let (layout, mut loader) = std::thread::scope(|scope| {
-            let find_out = || {
-                let layout = btf::task_layout();
-                refuse_to_freeze().and(layout)
-            };
-            // Not `scope.spawn`, which panics where there may be no more threads.
-            let layout = std::thread::Builder::new().spawn_scoped(scope, find_out);
-            let mut loader = EbpfLoader::new();
-            loader.btf(None);
-            let panicked = |_| Error::System {
-                what: "reading the kernel's type information",
-                source: std::io::Error::other("the thread panicked"),
-            };
-            let layout =
-                layout.map_err(Error::system("starting a thread that reads the kernel's type information"));
-            (layout.and_then(|thread| thread.join().map_err(panicked)?), loader)
-        });
-        sys::limits::trim_heap();
-        let layout = layout?;
+        // What has to be known before the first tick only; it takes as long as half of the rest.
+        let freezes = std::thread::Builder::new()
+            .spawn(refuse_to_freeze)
+            .map_err(Error::system("starting a thread that reads the kernel's code"))?;
+        let layout = btf::task_layout()?;
+        let mut loader = loader::without_type_information();
         // A first, small instance only measures; then its constants are known and the real one is loaded.
         let tiny = Sizes { cpus: 1, blocks_per_cpu: 1, stacks: 1, counts: 1, processes: 1, pool_elements: 1 };
         let first = Constants::new(&options, tiny, layout);
@@ -105,6 +89,10 @@ impl Session {
         let constants = Constants::new(&options, sizes, layout);
         let mut ebpf = load_object(&mut loader, &options, &constants)?;
         programs::load(&mut ebpf, options.no_bpf_loop)?;
+        freezes.join().unwrap_or_else(|_| {
+            let source = io::Error::other("the thread panicked");
+            Err(Error::System { what: "reading the kernel's code", source })
+        })?;
         Ok(Self { ebpf, options, sizes, own_exec_id: measured.exec_id })
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod fill;
 mod hotplug;
 mod load;
+mod loader;
 mod measure;
 mod message;
 mod per_cpu;

@@ -40,10 +40,17 @@ pub fn user_reads() -> UserReads {
     if !cfg!(target_arch = "x86_64") {
         return UserReads::Unknown;
     }
-    let Ok(symbols) = File::open("/proc/kallsyms").map(|file| Symbols::read(BufReader::new(file))) else {
-        return UserReads::Unknown;
+    let read_symbols = |known: fn(&Symbols) -> bool| {
+        File::open("/proc/kallsyms").map(|file| Symbols::read(BufReader::with_capacity(1 << 16, file), known))
     };
-    judge(&symbols, |symbol| read(symbol).ok())
+    let code = |symbol| read(symbol).ok();
+    // Most kernels are found not to have it by functions that are in the first third of the file.
+    let decided = read_symbols(Symbols::has_copy).map(|symbols| judge_copy(&symbols, code));
+    match decided {
+        Ok(Some(decided)) => decided,
+        Ok(None) => read_symbols(|_| false).map_or(UserReads::Unknown, |symbols| judge(&symbols, code)),
+        Err(_) => UserReads::Unknown,
+    }
 }
 
 const COPY: &str = "copy_from_user_nofault";
@@ -56,37 +63,38 @@ const MENDED: &str = "nmi_uaccess_okay";
 const NAMES: [&str; 5] = [COPY, CHECK, CHECK_HEAP, LOOK_UP, MENDED];
 
 fn judge(symbols: &Symbols, code: impl Fn(Symbol) -> Option<Vec<u8>>) -> UserReads {
-    let Some(copy) = symbols.get(COPY) else {
-        return UserReads::Unknown;
-    };
-    // Without either there is nothing to call.
+    if let Some(decided) = judge_copy(symbols, &code) {
+        return decided;
+    }
     let (Some(check), Some(look_up)) = (symbols.get(CHECK), symbols.get(LOOK_UP)) else {
         return UserReads::Safe;
     };
-    let calls = |caller: Symbol, callee: Symbol| {
-        code(caller).map(|code| calls(&code, caller.address, callee.address))
-    };
-    match calls(copy, check) {
-        Some(true) => {}
-        Some(false) => return UserReads::Safe,
-        None => return UserReads::Unknown,
-    }
-    if let Some(mended) = symbols.get(MENDED) {
-        match calls(copy, mended) {
-            Some(true) => return UserReads::Safe,
-            Some(false) => {}
-            // Reading may fail at one time and not at another.
-            None => return UserReads::Unknown,
-        }
-    }
     for caller in [Some(check), symbols.get(CHECK_HEAP)].into_iter().flatten() {
-        match calls(caller, look_up) {
+        match code(caller).map(|code| calls(&code, caller.address, look_up.address)) {
             Some(true) => return UserReads::MayFreeze,
             Some(false) => {}
             None => return UserReads::Unknown,
         }
     }
     UserReads::Safe
+}
+
+/// What the copying function's own calls say; `None` where it depends on what the functions do that it calls.
+fn judge_copy(symbols: &Symbols, code: impl Fn(Symbol) -> Option<Vec<u8>>) -> Option<UserReads> {
+    let Some(copy) = symbols.get(COPY) else {
+        return Some(UserReads::Unknown);
+    };
+    // Without either there is nothing to call.
+    let (Some(check), Some(_)) = (symbols.get(CHECK), symbols.get(LOOK_UP)) else {
+        return Some(UserReads::Safe);
+    };
+    // Reading may fail at one time and not at another.
+    let Some(code) = code(copy) else {
+        return Some(UserReads::Unknown);
+    };
+    let calls = |callee: Symbol| calls(&code, copy.address, callee.address);
+    let is_safe = !calls(check) || symbols.get(MENDED).is_some_and(calls);
+    is_safe.then_some(UserReads::Safe)
 }
 
 /// Whether x86_64 code that lies at `address` calls or jumps to `callee`: e8 or e9 with the distance from the next instruction
@@ -107,42 +115,61 @@ fn calls(code: &[u8], address: u64, callee: u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Symbol {
     address: u64,
-    bytes: usize,
+    /// Where the next one begins.
+    end: Option<u64>,
+}
+
+impl Symbol {
+    /// Bytes that are read of it.
+    fn bytes(self) -> usize {
+        let bytes = self.end.and_then(|end| usize::try_from(end - self.address).ok());
+        bytes.map_or(MOST, |bytes| bytes.min(MOST))
+    }
 }
 
 /// The functions that matter here.
+#[derive(Default)]
 struct Symbols(HashMap<&'static str, Symbol>);
 
 impl Symbols {
-    /// Reads what /proc/kallsyms has of them. A function ends where the next one begins.
-    fn read(lines: impl BufRead) -> Self {
-        let mut found: HashMap<&'static str, u64> = HashMap::new();
-        let mut next: HashMap<&'static str, u64> = HashMap::new();
-        for line in lines.lines().map_while(Result::ok) {
-            let mut words = line.split_ascii_whitespace();
+    /// Reads what /proc/kallsyms has of them, until no more of them has to be known. A function ends where the next one begins.
+    fn read(mut lines: impl BufRead, is_enough: impl Fn(&Self) -> bool) -> Self {
+        let mut symbols = Self::default();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if let Ok(0) | Err(_) = lines.read_until(b'\n', &mut line) {
+                return symbols;
+            }
+            let mut words = line.trim_ascii_end().split(u8::is_ascii_whitespace);
             let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
                 continue;
             };
             // What follows the name is a module, and modules are last.
             if words.next().is_some() {
-                break;
+                return symbols;
             }
-            let Ok(address @ 1..) = u64::from_str_radix(address, 16) else { continue };
-            for (known, start) in &found {
-                if address > *start {
-                    let end = next.entry(known).or_insert(address);
-                    *end = address.min(*end);
-                }
+            let address =
+                std::str::from_utf8(address).ok().and_then(|word| u64::from_str_radix(word, 16).ok());
+            let Some(address @ 1..) = address else { continue };
+            let mut has_ended = false;
+            for known in symbols.0.values_mut().filter(|known| known.address < address) {
+                has_ended |= known.end.is_none();
+                known.end = Some(known.end.map_or(address, |end| end.min(address)));
             }
-            if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
-                found.entry(known).or_insert(address);
+            if has_ended && is_enough(&symbols) {
+                return symbols;
+            }
+            if let Some(known) = NAMES.into_iter().find(|known| known.as_bytes() == name) {
+                symbols.0.entry(known).or_insert(Symbol { address, end: None });
             }
         }
-        let symbol = |(name, address): (&'static str, u64)| {
-            let bytes = next.get(name).map_or(MOST, |end| usize::try_from(end - address).unwrap_or(MOST));
-            (name, Symbol { address, bytes: bytes.min(MOST) })
-        };
-        Self(found.into_iter().map(symbol).collect())
+    }
+
+    /// Whether all is known that [`judge_copy`] wants.
+    fn has_copy(&self) -> bool {
+        let is_known = |name| self.get(name).is_some_and(|symbol| symbol.end.is_some());
+        [COPY, CHECK, LOOK_UP, MENDED].into_iter().all(is_known)
     }
 
     fn get(&self, name: &str) -> Option<Symbol> {
@@ -164,7 +191,7 @@ fn read(symbol: Symbol) -> io::Result<Vec<u8>> {
     })?;
     let [a, b] = Instruction::set_map_value(1, map.as_raw_fd());
     let [c, d] = Instruction::set_wide(3, symbol.address);
-    let bytes = i32::try_from(symbol.bytes).map_err(io::Error::other)?;
+    let bytes = i32::try_from(symbol.bytes()).map_err(io::Error::other)?;
     let size = Instruction::set(2, bytes);
     let code = [a, b, size, c, d, Instruction::call(PROBE_READ_KERNEL), Instruction::exit()];
     let program = bpf::prog_load(ProgramType::RawTracepoint, "kernel_code", &code)?;
@@ -173,7 +200,7 @@ fn read(symbol: Symbol) -> io::Result<Vec<u8>> {
     }
     let mut value = vec![0; MOST];
     Map::new(map.as_fd())?.lookup(&0_u32.to_ne_bytes(), &mut value)?;
-    value.truncate(symbol.bytes);
+    value.truncate(symbol.bytes());
     Ok(value)
 }
 
@@ -194,7 +221,7 @@ ffffffffc0000000 t find_vmap_area\t[module]
 ";
 
     fn symbols(text: &str) -> Symbols {
-        Symbols::read(text.as_bytes())
+        Symbols::read(text.as_bytes(), |_| false)
     }
 
     /// Code that calls those functions, each by the distance from behind the call.
@@ -222,8 +249,35 @@ ffffffffc0000000 t find_vmap_area\t[module]
     #[test]
     fn functions_end_where_the_next_one_begins() {
         let symbols = symbols(LAYOUT);
-        assert_eq!(symbols.get(COPY), Some(Symbol { address: 0xffff_ffff_8100_0100, bytes: 0x40 }));
-        assert_eq!(symbols.get(LOOK_UP), Some(Symbol { address: 0xffff_ffff_8100_01c0, bytes: 0x40 }));
+        assert_eq!(
+            symbols.get(COPY),
+            Some(Symbol { address: 0xffff_ffff_8100_0100, end: Some(0xffff_ffff_8100_0140) })
+        );
+        assert_eq!(
+            symbols.get(LOOK_UP),
+            Some(Symbol { address: 0xffff_ffff_8100_01c0, end: Some(0xffff_ffff_8100_0200) })
+        );
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_needed_for_the_copy() {
+        let symbols = Symbols::read(LAYOUT.as_bytes(), Symbols::has_copy);
+        assert!(symbols.has_copy());
+        let until_enough = &LAYOUT[..LAYOUT.find(" T other").unwrap()];
+        assert!(
+            !Symbols::read(until_enough.as_bytes(), Symbols::has_copy).has_copy(),
+            "the last one has no end"
+        );
+        assert_eq!(symbols.get(MENDED).unwrap().bytes(), 0x40);
+        assert_eq!(Symbol { address: 0, end: None }.bytes(), MOST);
+        let code = |calls: &'static [&str]| {
+            let callees: Vec<u64> = calls.iter().map(|name| symbols.get(name).unwrap().address).collect();
+            judge_copy(&symbols, |symbol| Some(code(symbol, &callees)))
+        };
+        assert_eq!(code(&[CHECK, MENDED]), Some(UserReads::Safe));
+        assert_eq!(code(&[MENDED]), Some(UserReads::Safe));
+        assert_eq!(code(&[CHECK]), None);
+        assert_eq!(judge_copy(&symbols, |_| None), Some(UserReads::Unknown));
     }
 
     #[test]
@@ -256,10 +310,10 @@ ffffffffc0000000 t find_vmap_area\t[module]
 
     #[test]
     fn the_running_kernels_code_can_be_read() {
-        let symbols = File::open("/proc/kallsyms").map(|file| Symbols::read(BufReader::new(file))).unwrap();
+        let symbols = Symbols::read(BufReader::new(File::open("/proc/kallsyms").unwrap()), Symbols::has_copy);
         let copy = symbols.get(COPY).unwrap();
         let code = read(copy).unwrap();
-        assert!(code.len() == copy.bytes && code.iter().any(|&byte| byte != 0), "{copy:?}: {code:x?}");
+        assert!(code.len() == copy.bytes() && code.iter().any(|&byte| byte != 0), "{copy:?}: {code:x?}");
         assert_eq!(user_reads(), UserReads::Safe);
     }
 }
