@@ -1,4 +1,4 @@
-//! The floor: a BPF program on the same event that only counts.
+//! The floors: BPF programs on the same event that only count, ticks or user stacks.
 
 use std::thread;
 use std::time::Duration;
@@ -27,11 +27,32 @@ pub(super) fn online_cpus() -> Result<Vec<u32>> {
     aya::util::online_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))
 }
 
-/// Runs the floor program on every CPU for that long.
-pub(super) fn measure(object: &[u8], rate: u64, length: Duration) -> Result<Measured> {
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Floor {
+    /// Counts ticks.
+    Ticks,
+    /// Counts user stacks, which the kernel takes by frame pointers.
+    Stacks,
+}
+
+impl Floor {
+    /// The name of the BPF program.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Ticks => "floor",
+            Self::Stacks => "stacks",
+        }
+    }
+}
+
+/// Runs one of the programs on every CPU for that long.
+pub(super) fn measure(object: &[u8], floor: Floor, rate: u64, length: Duration) -> Result<Measured> {
     let mut bpf = Ebpf::load(object).context("cannot load the floor object")?;
-    let program: &mut PerfEvent =
-        bpf.program_mut("floor").context("the floor object has no program `floor`")?.try_into()?;
+    let name = floor.program();
+    let program =
+        bpf.program_mut(name).with_context(|| format!("the floor object has no program `{name}`"))?;
+    let program: &mut PerfEvent = program.try_into()?;
     program.load().context("cannot load the floor program")?;
     for cpu in online_cpus()? {
         program.attach(

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what profiling costs, beside the floor of any sampler on this machine; `cargo xtask bench cold`:
 //! how soon it begins; `cargo xtask bench overhead`: what it costs beside its peers, which `cargo xtask bench peers` installs.
 //!
-//! The floor is a BPF program on the same perf event that only counts. Runs of floor and profiler alternate, so that a
+//! The floor is a BPF program on the same perf event that only counts; a second one counts user stacks, which the kernel takes by
+//! frame pointers. Runs of floors and profiler alternate, so that a
 //! machine that gets slower or faster during the benchmark does so for both.
 
 mod cold;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::ebpf;
+use floor::Floor;
 use report::{Report, Row};
 use workload::Workload;
 
@@ -83,7 +85,7 @@ struct Args {
     /// Seconds per run.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Runs of the floor and of the profiler at each rate.
+    /// Runs of each floor and of the profiler at each rate.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Rates in samples per second and CPU.
@@ -125,7 +127,8 @@ fn cost(args: &Args) -> Result<()> {
         let mut row = Row::new(rate);
         for run in 1..=args.runs {
             eprintln!("{rate} Hz, run {run} of {}", args.runs);
-            row.floor.push(floor::measure(&object, rate, length)?);
+            row.floor.push(floor::measure(&object, Floor::Ticks, rate, length)?);
+            row.stacks.push(floor::measure(&object, Floor::Stacks, rate, length)?);
             row.profiler.push(profiler::measure(&binary, &scratch.path().join("out.pb.gz"), rate, length)?);
         }
         rows.push(row);

@@ -28,6 +28,8 @@ pub(super) struct Row {
     pub(super) rate: u64,
     /// Runs of the floor.
     pub(super) floor: Vec<floor::Measured>,
+    /// Runs of the floor that counts stacks.
+    pub(super) stacks: Vec<floor::Measured>,
     /// Runs of the profiler.
     pub(super) profiler: Vec<profiler::Measured>,
 }
@@ -35,17 +37,18 @@ pub(super) struct Row {
 impl Row {
     /// No runs yet.
     pub(super) fn new(rate: u64) -> Self {
-        Self { rate, floor: Vec::new(), profiler: Vec::new() }
+        Self { rate, floor: Vec::new(), stacks: Vec::new(), profiler: Vec::new() }
     }
 }
 
-/// One line of the table: what was measured, at the floor (where it has it) and for the profiler.
+/// One line of the table: what was measured, at the floors (where they have it) and for the profiler.
 #[derive(Debug, Serialize)]
 struct Line {
     rate: u64,
     figure: &'static str,
     unit: &'static str,
     floor: Option<Spread>,
+    stacks: Option<Spread>,
     profiler: Option<Spread>,
 }
 
@@ -53,23 +56,24 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 fn lines(report: &Report) -> Vec<Line> {
     let mut lines = Vec::new();
-    for Row { rate, floor, profiler } in &report.rows {
-        let of_floor = |figure: fn(&floor::Measured) -> f64| Spread::of(floor.iter().map(figure));
+    for Row { rate, floor, stacks, profiler } in &report.rows {
         let of_profiler = |figure: fn(&profiler::Measured) -> f64| Spread::of(profiler.iter().map(figure));
-        let mut line = |figure, unit, floor, profiler| {
-            lines.push(Line { rate: *rate, figure, unit, floor, profiler });
+        let mut line = |figure, unit, of_floor: Option<fn(&floor::Measured) -> f64>, profiler| {
+            let spread = |runs: &[floor::Measured]| Spread::of(runs.iter().map(of_floor?));
+            let (floor, stacks) = (spread(floor), spread(stacks));
+            lines.push(Line { rate: *rate, figure, unit, floor, stacks, profiler });
         };
-        line("ticks per run", "", of_floor(|m| m.ticks as f64), of_profiler(|m| m.ticks as f64));
+        line("ticks per run", "", Some(|m| m.ticks as f64), of_profiler(|m| m.ticks as f64));
         line(
             "kernel time per sample",
             "ns",
-            of_floor(|m| m.kernel_ns_per_sample),
+            Some(|m| m.kernel_ns_per_sample),
             of_profiler(|m| m.kernel_ns_per_sample),
         );
         line(
             "BPF map memory",
             "MiB",
-            of_floor(|m| m.map_bytes as f64 / MEBIBYTE),
+            Some(|m| m.map_bytes as f64 / MEBIBYTE),
             of_profiler(|m| m.map_bytes as f64 / MEBIBYTE),
         );
         line("user CPU per minute", "s", None, of_profiler(|m| m.user_seconds_per_minute));
@@ -88,13 +92,15 @@ fn show(spread: Option<Spread>, unit: &str) -> String {
 }
 
 /// The cells of the table, its head first.
-fn cells(report: &Report) -> Vec<[String; 4]> {
-    let mut cells = vec![["rate", "figure", "floor", "profiler"].map(str::to_owned)];
+fn cells(report: &Report) -> Vec<[String; 5]> {
+    let head = ["rate", "figure", "counts ticks", "counts stacks by frame pointers", "profiler"];
+    let mut cells = vec![head.map(str::to_owned)];
     cells.extend(lines(report).iter().map(|line| {
         [
             format!("{} Hz", line.rate),
             line.figure.to_owned(),
             show(line.floor, line.unit),
+            show(line.stacks, line.unit),
             show(line.profiler, line.unit),
         ]
     }));
@@ -113,7 +119,7 @@ fn caption(report: &Report) -> String {
 pub(super) fn text(report: &Report) -> String {
     let cells = cells(report);
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
+    let widths = [width(0), width(1), width(2), width(3), width(4)];
     let mut text = format!("{}\n\n", caption(report));
     for row in &cells {
         let line: Vec<String> =
@@ -138,7 +144,7 @@ pub(super) fn markdown(report: &Report) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "| {} |", row.join(" | "));
         if number == 0 {
-            text.push_str("|---|---|---|---|\n");
+            text.push_str("|---|---|---|---|---|\n");
         }
     }
     text
@@ -176,25 +182,26 @@ mod tests {
             rows: vec![Row {
                 rate: 99,
                 floor: vec![floor(60.0), floor(50.0), floor(70.0)],
+                stacks: vec![floor(400.0), floor(500.0), floor(600.0)],
                 profiler: vec![profiler(900.0), profiler(1100.0), profiler(1000.0)],
             }],
         }
     }
 
     #[test]
-    fn the_table_sets_the_profiler_beside_the_floor() {
+    fn the_table_sets_the_profiler_beside_the_floors() {
         let text = text(&report());
         assert!(text.starts_with("Linux 6.1.0, 2 CPUs, 3 runs of 20 s each"), "{text}");
         let line = text.lines().find(|line| line.contains("kernel time per sample")).unwrap();
-        assert!(line.contains("60.0 (50.0..70.0) ns"), "{line}");
+        assert!(line.contains("60.0 (50.0..70.0) ns") && line.contains("500 (400..600) ns"), "{line}");
         assert!(line.ends_with("1000 (900..1100) ns"), "{line}");
     }
 
     #[test]
-    fn the_markdown_table_has_four_columns_throughout() {
+    fn the_markdown_table_has_five_columns_throughout() {
         let markdown = markdown(&report());
         assert!(markdown.contains("--seconds 20 --runs 3 --rates 99"));
-        assert!(markdown.lines().skip(2).all(|line| line.matches('|').count() == 5), "{markdown}");
+        assert!(markdown.lines().skip(2).all(|line| line.matches('|').count() == 6), "{markdown}");
     }
 
     #[test]
