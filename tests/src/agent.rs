@@ -32,9 +32,11 @@ impl Agent {
         let address = format!("127.0.0.1:{port}");
         let cache = session.path("cache");
         let cache = cache.to_string_lossy();
-        let mut args = vec!["agent", "-o", out, "-F", "99", "--http", &address, "--unwind-cache", &cache];
-        if !more.contains(&"--window") {
-            args.extend(["--window", "500ms"]);
+        let mut args = vec!["agent", "-o", out, "--http", &address, "--unwind-cache", &cache];
+        for usual in [["-F", "99"], ["--window", "500ms"]] {
+            if !more.contains(&usual[0]) {
+                args.extend(usual);
+            }
         }
         args.extend(more);
         let mut running = Profiler::wrapped(session.folder(), wrapper, &args).start();

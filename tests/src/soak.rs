@@ -1,8 +1,10 @@
 //! An agent that runs for long on a host where processes come and go: what it holds must not grow.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use profiler_common::outcome::{Kind, Outcome};
 use serde_json::{Value, json};
 
 use crate::brief;
@@ -10,7 +12,7 @@ use crate::cpu;
 use crate::held::Held;
 use crate::outcomes::count_in_comments;
 use crate::plot::{self, Line};
-use crate::{Pprof, Profiler, Session, folder};
+use crate::{Agent, Pprof, Session, folder};
 
 /// Processes that begin each second.
 const FORKS: usize = 100;
@@ -43,15 +45,15 @@ pub struct Soak {
     pub samples: i64,
     /// See there.
     pub lost: i64,
+    /// Ticks that ended in a way by which samples are lost, by its name.
+    pub losses: Vec<(&'static str, f64)>,
     /// CPU time of the agent, seconds.
     pub cpu_seconds: f64,
 }
 
 /// Lets an agent run for some minutes, and looks at it every ten seconds.
 pub fn run(session: &Session, minutes: u32) -> Soak {
-    let args = ["agent", "-o", "out", "--window", "10s", "-F", "19"];
-    let mut agent = Profiler::new(session.folder(), args).start();
-    agent.wait_until_sampling();
+    let agent = Agent::start(session, &["--window", "10s", "-F", "19"]);
     let seconds = minutes as usize * 60;
     let spawner = brief::spawner(FORKS * seconds, seconds, &brief::copies(session, "brief-", 20));
     let begin = Instant::now();
@@ -65,15 +67,16 @@ pub fn run(session: &Session, minutes: u32) -> Soak {
     }
     let cpu_seconds = cpu::seconds_of(agent.pid());
     drop(spawner);
-    agent.signal(libc::SIGTERM);
-    agent.finish().assert_success();
+    let losing = Outcome::ALL.into_iter().filter(|outcome| outcome.kind() == Kind::SampleLost);
+    let losses = losing.map(|outcome| (outcome.name(), agent.ticks(outcome.name()))).collect();
+    agent.finish();
     let (mut samples, mut lost) = (0, 0);
     for file in folder::profiles(&session.path("out")) {
         let profile = Pprof::read(&file);
         samples += profile.samples(|_| true);
         lost += count_in_comments(&profile.comments(), "lost").unwrap_or(0);
     }
-    Soak { looks, samples, lost, cpu_seconds }
+    Soak { looks, samples, lost, losses, cpu_seconds }
 }
 
 /// How fast something grows per minute by least squares, and the standard error of that.
@@ -118,10 +121,11 @@ impl Soak {
         let minutes = self.looks.last().map_or(0.0, |look| look.minutes);
         let _ = writeln!(
             text,
-            "\n{minutes:.0} minutes, {FORKS} processes a second: {} samples, {} lost; {:.1} s of CPU time, {:.2} % of \
+            "\n{minutes:.0} minutes, {FORKS} processes a second: {} samples, {} lost ({}); {:.1} s of CPU time, {:.2} % of \
              one CPU.",
             self.samples,
             self.lost,
+            self.losses.iter().map(|(name, ticks)| format!("{name} {ticks}")).collect::<Vec<_>>().join(", "),
             self.cpu_seconds,
             100.0 * self.cpu_seconds / (60.0 * minutes.max(1e-9))
         );
@@ -147,7 +151,10 @@ impl Soak {
                 json!({ "minutes": look.minutes, "heap": memory, "maps": maps, "files": files, "objects": objects })
             })
             .collect();
-        json!({ "samples": self.samples, "lost": self.lost, "cpu_seconds": self.cpu_seconds, "looks": looks })
+        let losses: BTreeMap<&str, f64> = self.losses.iter().copied().collect();
+        json!({
+            "samples": self.samples, "lost": self.lost, "losses": losses, "cpu_seconds": self.cpu_seconds, "looks": looks,
+        })
     }
 }
 
