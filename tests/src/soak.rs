@@ -46,7 +46,7 @@ pub struct Soak {
     /// See there.
     pub lost: i64,
     /// Ticks that ended in a way by which samples are lost, by its name.
-    pub losses: Vec<(&'static str, f64)>,
+    pub losses: BTreeMap<&'static str, f64>,
     /// CPU time of the agent, seconds.
     pub cpu_seconds: f64,
 }
@@ -151,9 +151,8 @@ impl Soak {
                 json!({ "minutes": look.minutes, "heap": memory, "maps": maps, "files": files, "objects": objects })
             })
             .collect();
-        let losses: BTreeMap<&str, f64> = self.losses.iter().copied().collect();
         json!({
-            "samples": self.samples, "lost": self.lost, "losses": losses, "cpu_seconds": self.cpu_seconds, "looks": looks,
+            "samples": self.samples, "lost": self.lost, "losses": self.losses, "cpu_seconds": self.cpu_seconds, "looks": looks,
         })
     }
 }

@@ -125,10 +125,11 @@ impl Gauge {
         (self.memory.bytes / 5 * 4).saturating_sub(self.usage().total())
     }
 
-    /// Bytes that reading one file may take: what is left of the budget, or a sixteenth of it where that is more.
+    /// Bytes that reading one file may take: what is left of the budget, or a twentieth of it where that is more: nothing exceeds it by
+    /// more than that.
     #[must_use]
     pub fn growth(&self) -> u64 {
-        self.memory.bytes.saturating_sub(self.usage().total()).max(self.memory.bytes / 16)
+        self.memory.bytes.saturating_sub(self.usage().total()).max(self.memory.bytes / 20)
     }
 
     /// Whether nearly all of the budget is used.
@@ -166,7 +167,7 @@ mod tests {
         assert!(parts.total().abs_diff(usage.total()) < 16 << 20, "{parts:?} {usage:?}");
         assert!(gauge.room() < gauge.growth() && gauge.growth() < 1 << 40);
         let spent = Gauge::new(Memory { bytes: 1 << 20 });
-        assert_eq!((spent.room(), spent.growth()), (0, 1 << 16));
+        assert_eq!((spent.room(), spent.growth()), (0, (1 << 20) / 20));
         assert_eq!((spent.clone().count_left_out(), spent.left_out()), (1, 1));
     }
 

@@ -44,7 +44,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// How long it waits.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Starts the keeper, and it the first reader. No reader gets more than `most` bytes of memory of its own. Call it while there is one thread, and before there is anything that they had
+/// Starts the keeper, and it the first reader. No reader gets more than `most` bytes of memory of its own.
+///
+/// Call it while there is one thread, and before there is anything that they had
 /// better not have: what is mapped and shared stays so.
 ///
 /// # Errors
