@@ -232,8 +232,13 @@ pub struct CpuState {
     pub messages_lost: u64,
     /// The window that `next_chunk` belongs to.
     pub epoch: u64,
-    /// Time of the previous tick, nanoseconds of CLOCK_MONOTONIC; 0 before the first.
+    /// Time of the previous tick, nanoseconds of the scheduler's clock, or CLOCK_MONOTONIC where that cannot be read; 0 before
+    /// the first.
     pub last_tick_ns: u64,
+    /// The kernel address of the CPU's idle task; 0 before a tick has hit it.
+    pub idle_task: u64,
+    /// How often that task had given up the CPU at the last tick; 0 where it is not known.
+    pub idle_switches: u64,
     /// Next free chunk in this CPU's part of the arena, counted from the start of the part.
     pub next_chunk: u64,
     /// Rows that this CPU has added to the window's count map, in the same window.
@@ -386,6 +391,12 @@ pub struct TaskLayout {
     /// Where a thread keeps its thread pointer while it does not run (`thread.fsbase`, `thread.uw.tp_value`); 0 where that is
     /// not known.
     pub thread_pointer: u32,
+    /// `sched_info.last_arrival`; 0 where that, or `event_clock`, is not known.
+    pub last_arrival: u32,
+    /// `nivcsw`; 0 where that is not known.
+    pub nivcsw: u32,
+    /// `hw.prev_count` of perf_event; 0 where that is not known.
+    pub event_clock: u32,
     /// `start_stack` of mm_struct; 0 where that is not known.
     pub start_stack: u32,
     /// `arg_start` of mm_struct, which `arg_end`, `env_start` and `env_end` follow; 0 where that is not known.

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod hash;
+pub mod late;
 pub mod layout;
 pub mod outcome;
 pub mod stack;

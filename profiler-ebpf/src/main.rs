@@ -11,6 +11,7 @@ mod arch;
 mod deferral;
 mod follow;
 mod intern;
+mod lateness;
 mod maps;
 mod measure;
 mod memory;

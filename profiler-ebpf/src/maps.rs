@@ -146,6 +146,15 @@ pub static TASK_SAS_SS_SIZE: Global<u32> = Global::new(0);
 /// The thread pointer in `task_struct`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_POINTER: Global<u32> = Global::new(0);
+/// `task_struct.sched_info.last_arrival`; 0 where it is not known, or no clock to compare it with is.
+#[unsafe(no_mangle)]
+pub static TASK_LAST_ARRIVAL: Global<u32> = Global::new(0);
+/// `task_struct.nivcsw`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static TASK_NIVCSW: Global<u32> = Global::new(0);
+/// `perf_event.hw.prev_count`; 0 where it is not known.
+#[unsafe(no_mangle)]
+pub static EVENT_CLOCK: Global<u32> = Global::new(0);
 /// `mm_struct.start_stack`; 0 where it is not known.
 #[unsafe(no_mangle)]
 pub static MM_START_STACK: Global<u32> = Global::new(0);

@@ -26,6 +26,12 @@ impl Task {
         Self(address)
     }
 
+    /// Where it lies.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0
+    }
+
     #[inline(always)]
     fn read<T>(self, offset: u32) -> Option<T> {
         read_kernel(self.0 + u64::from(offset))
@@ -89,6 +95,25 @@ impl Task {
         match maps::MM_EXE_FILE.load() {
             0 => None,
             offset => read_kernel(mm + u64::from(offset)).filter(|&file| file != 0),
+        }
+    }
+
+    /// When it got the CPU that it runs on, by the scheduler's clock (`sched_info_arrive`, kernel/sched/stats.h).
+    #[inline(always)]
+    pub fn last_arrival_ns(self) -> Option<u64> {
+        match maps::TASK_LAST_ARRIVAL.load() {
+            0 => None,
+            offset => self.read(offset),
+        }
+    }
+
+    /// How often it gave up a CPU without having gone to sleep, as an idle task does each time (`__schedule`,
+    /// kernel/sched/core.c).
+    #[inline(always)]
+    pub fn preemptions(self) -> Option<u64> {
+        match maps::TASK_NIVCSW.load() {
+            0 => None,
+            offset => self.read(offset),
         }
     }
 

@@ -1,10 +1,6 @@
 //! The program that runs on every cpu-clock tick.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
-    macros::perf_event,
-    programs::PerfEventContext,
-};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::perf_event, programs::PerfEventContext};
 use profiler_common::{
     hash,
     layout::{CpuState, NO_EXEC_ID, ProcessKey, same_start},
@@ -14,6 +10,7 @@ use profiler_common::{
 use crate::{
     announce::{Wanted, announce},
     arch::{self, Entry},
+    lateness::Lateness,
     maps, sample,
     task::Task,
     walk,
@@ -35,13 +32,11 @@ pub fn on_tick(ctx: PerfEventContext) -> u32 {
         state.rows = 0;
         state.deferred = 0;
     }
-    let missed = missed_ticks(state);
+    let lateness = Lateness::look(&ctx, state);
     let begun = begin(&ctx, state);
-    if missed > 0 {
-        // A CPU that is idle is woken late: nothing was spent while it slept.
-        let outcome = if begun == Some(Outcome::Idle) { Outcome::Idle } else { Outcome::Missed };
-        sample::count(state, epoch, outcome, missed);
-    }
+    let (idle, missed) = lateness.split(begun == Some(Outcome::Idle), state);
+    sample::count(state, epoch, Outcome::Idle, idle);
+    sample::count(state, epoch, Outcome::Missed, missed);
     match begun {
         Some(outcome) => {
             sample::count(state, epoch, outcome, 1);
@@ -53,20 +48,6 @@ pub fn on_tick(ctx: PerfEventContext) -> u32 {
         }
         None => sample::go_on(&ctx, state, maps::WALK),
     }
-}
-
-/// How many ticks the timer did not deliver since the last one: it goes on from the next whole period when it is late.
-#[inline(always)]
-fn missed_ticks(state: &mut CpuState) -> u64 {
-    // SAFETY: the helper takes no arguments and has no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let period = maps::PERIOD_NS.load();
-    let last = state.last_tick_ns;
-    state.last_tick_ns = now;
-    if last == 0 || period == 0 {
-        return 0;
-    }
-    ((now - last + period / 2) / period).saturating_sub(1)
 }
 
 /// Sees to the sample up to its stack's first user frame. Returns the outcome where there is no more to do.

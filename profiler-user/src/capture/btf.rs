@@ -20,6 +20,8 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
     let known = |field| btf.member_offset(task, field).map(|bits| bits / 8);
     let offset = |field, error: &'static str| known(field).ok_or(Error::BtfField(error));
     let mm = btf.find_struct("mm_struct");
+    let event_clock =
+        btf.find_struct("perf_event").and_then(|event| btf.path_offset(event, &["hw", "prev_count"]));
     let memory = |field| mm.and_then(|mm| btf.member_offset(mm, field)).map(|bits| bits / 8);
     Ok(TaskLayout {
         tgid: offset("tgid", "task_struct.tgid")?,
@@ -36,6 +38,12 @@ pub(super) fn task_layout() -> Result<TaskLayout, Error> {
         sas_ss_sp: offset("sas_ss_sp", "task_struct.sas_ss_sp")?,
         sas_ss_size: offset("sas_ss_size", "task_struct.sas_ss_size")?,
         thread_pointer: btf.path_offset(task, THREAD_POINTER).map_or(0, |bits| bits / 8),
+        // By the clock that is read from the event.
+        last_arrival: event_clock
+            .and_then(|_| btf.path_offset(task, &["sched_info", "last_arrival"]))
+            .map_or(0, |bits| bits / 8),
+        nivcsw: known("nivcsw").unwrap_or(0),
+        event_clock: event_clock.map_or(0, |bits| bits / 8),
         start_stack: memory("start_stack").unwrap_or(0),
         arg_start: memory("arg_start")
             .filter(|start| {
@@ -192,6 +200,7 @@ mod tests {
             "{layout:?}"
         );
         assert!(layout.parent_exec_id > 0 && layout.parent_exec_id != layout.self_exec_id, "{layout:?}");
+        assert!(layout.last_arrival > 0 && layout.nivcsw > 0 && layout.event_clock > 0, "{layout:?}");
         assert!(layout.end_code > 0 && layout.end_code != layout.arg_start, "{layout:?}");
         assert!(layout.exe_file > layout.arg_start && layout.real_parent > layout.tgid, "{layout:?}");
     }
