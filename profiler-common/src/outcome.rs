@@ -29,7 +29,8 @@ pub enum Outcome {
     Idle = 9,
     /// The process was not among those that were asked for.
     NotSelected = 10,
-    /// The timer ran late by whole periods, or the kernel skipped the program: a tick that never came to be a sample.
+    /// The timer ran late by whole periods while a task ran, or the kernel skipped the program: a tick that never came to be a
+    /// sample. See [`late`](crate::late).
     Missed = 11,
     /// There is no unwind rule for code on the stack; the leaf side is there.
     NoRow = 12,

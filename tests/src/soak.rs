@@ -45,7 +45,7 @@ pub struct Soak {
     pub samples: i64,
     /// See there.
     pub lost: i64,
-    /// Ticks that ended in a way by which samples are lost, by its name.
+    /// Ticks that ended in a way by which samples or their stacks are lost, by its name.
     pub losses: BTreeMap<&'static str, f64>,
     /// CPU time of the agent, seconds.
     pub cpu_seconds: f64,
@@ -67,7 +67,8 @@ pub fn run(session: &Session, minutes: u32) -> Soak {
     }
     let cpu_seconds = cpu::seconds_of(agent.pid());
     drop(spawner);
-    let losing = Outcome::ALL.into_iter().filter(|outcome| outcome.kind() == Kind::SampleLost);
+    let is_loss = |outcome: &Outcome| matches!(outcome.kind(), Kind::SampleLost | Kind::StackLost);
+    let losing = Outcome::ALL.into_iter().filter(is_loss);
     let losses = losing.map(|outcome| (outcome.name(), agent.ticks(outcome.name()))).collect();
     agent.finish();
     let (mut samples, mut lost) = (0, 0);

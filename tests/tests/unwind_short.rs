@@ -25,8 +25,8 @@ fn ten_thousand_processes_in_a_minute() {
         |s: &Stack| s.label("process") == "brief-spawner" && s.label("pid") != spawner.to_string();
     let unborn = profile.cpu_ns(is_unborn);
     profile.check(unborn * 10 < found, &format!("{unborn} ns before exec, {found} ns after"));
-    // A virtual machine's CPUs wake late from idleness, and the ticks of that time never come: the kernel accounts the time
-    // to whoever runs next, and no sampler sees it. What is expected is then less by the share of ticks that were missed.
+    // Where the host of a virtual machine runs something else, time is accounted to a task while its ticks come late: no
+    // sampler sees it. What is expected is then less by the share of ticks that were missed.
     let missed = count_in_comments(&profile.comments(), "missed").unwrap_or(0);
     let late = missed as f64 * profile.proto.period as f64 / profile.capacity_ns() as f64;
     let least = 0.95 * (1.0 - late.min(0.2));
