@@ -19,6 +19,7 @@ enum Shows {
 }
 use Shows::{Counter, Nothing};
 
+const SYNCING: &str = "fsync,sync_file_range";
 const UNWRITTEN: Shows = Counter("profiler_profile_write_errors_total");
 const REFUSED: Shows = Counter("profiler_window_refusals_total");
 
@@ -27,7 +28,7 @@ const REFUSED: Shows = Counter("profiler_window_refusals_total");
 ///
 /// Not here: calls with which a real kernel does not fail that way (epoll_wait, eventfds), and those that it makes at its
 /// start only.
-const RUNNING: [(&str, &str, Shows); 11] = [
+const RUNNING: [(&str, &str, Shows); 10] = [
     ("bpf", "error=ENOMEM", REFUSED),
     ("bpf", "error=EPERM", REFUSED),
     ("openat", "error=EMFILE", UNWRITTEN),
@@ -35,11 +36,11 @@ const RUNNING: [(&str, &str, Shows); 11] = [
     ("openat", "error=EIO", UNWRITTEN),
     ("mkdir", "error=ENOSPC", UNWRITTEN),
     ("getdents64", "error=EIO", UNWRITTEN),
-    ("fsync", "error=EIO", UNWRITTEN),
-    // The standard library calls again.
-    ("fsync", "error=EINTR", Nothing),
+    // Which of them it waits by is the file system's.
+    (SYNCING, "error=EIO", UNWRITTEN),
+    // They are called again.
+    (SYNCING, "error=EINTR:when=2+2", Nothing),
     ("renameat2", "error=ENOSPC", UNWRITTEN),
-    ("sync_file_range", "error=EIO", Nothing),
 ];
 
 /// Likewise, of calls that read and wait.
@@ -199,9 +200,9 @@ fn is_unfinished(file: &Path) -> bool {
 const STEPS: [(&str, u32); 9] = [
     ("mkdir", 4),
     ("write", 14),
-    ("sync_file_range", 2),
-    ("fsync", 1),
-    ("fsync", 4),
+    (SYNCING, 1),
+    (SYNCING, 2),
+    (SYNCING, 5),
     ("renameat2", 1),
     ("renameat2", 3),
     ("membarrier", 2),

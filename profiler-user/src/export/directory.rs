@@ -7,9 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use time::{OffsetDateTime, macros::format_description};
-
-use super::file::{self, UNFINISHED, WriteError};
+use super::{
+    file::{self, UNFINISHED, WriteError},
+    kept::{self, Kept, Name},
+};
 use crate::profile::{codec::Encoder, proto::Profile};
 
 /// Files that are on their way to the disk at the same time: each is an open descriptor.
@@ -29,6 +30,7 @@ pub struct Retention {
 pub struct Directory {
     root: PathBuf,
     retention: Retention,
+    kept: Kept,
     encoder: Encoder,
 }
 
@@ -42,9 +44,11 @@ impl Directory {
         let probe = root.join(format!("{UNFINISHED}{}", std::process::id()));
         fs::write(&probe, b"")?;
         fs::remove_file(&probe)?;
-        let directory = Self { root: root.to_owned(), retention, encoder: Encoder::new() };
+        let directory =
+            Self { root: root.to_owned(), retention, kept: Kept::default(), encoder: Encoder::new() };
         file::remove_leftovers(root);
-        for window in directory.windows()? {
+        for window in kept::windows(root)? {
+            let window = root.join(window.path());
             file::remove_leftovers(&window);
             // A window that was killed before its first file was done.
             let _ = fs::remove_dir(window);
@@ -62,7 +66,8 @@ impl Directory {
         if profiles.is_empty() {
             return (0, Vec::new());
         }
-        let folder = self.root.join(window_path(start_unix_ns));
+        let window = Name::begun(start_unix_ns);
+        let folder = self.root.join(window.path());
         if let Err(source) = fs::create_dir_all(&folder) {
             return (0, vec![WriteError::Io { path: folder, source }]);
         }
@@ -84,7 +89,10 @@ impl Directory {
             }
             for (file, name, pid) in staged {
                 match file.appear_beside(|| folder.join(unique_name(name, pid, &mut taken))) {
-                    Ok(()) => written += 1,
+                    Ok(bytes) => {
+                        written += 1;
+                        self.kept.add(window, bytes);
+                    }
                     Err(error) => errors.push(error),
                 }
             }
@@ -95,25 +103,22 @@ impl Directory {
     /// Removes windows that are too old or too much. Returns how many were removed.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn prune(&self, now: SystemTime) -> io::Result<usize> {
-        let mut windows = self.windows()?;
-        windows.sort();
-        let sizes: Vec<u64> = windows.iter().map(|window| size(window)).collect();
-        let mut total: u64 = sizes.iter().sum();
-        let oldest = now.checked_sub(self.retention.age).map(|time| window_path(unix_ns(time)));
+    /// When the folder cannot be read, or one cannot be removed.
+    pub fn prune(&mut self, now: SystemTime) -> io::Result<usize> {
+        self.kept.look(&self.root, now)?;
+        let oldest = now.checked_sub(self.retention.age).map(|time| Name::begun(unix_ns(time)));
         let mut removed = 0;
-        // The newest window stays whatever its size.
-        for (window, size) in windows.iter().zip(sizes).take(windows.len().saturating_sub(1)) {
-            let too_old = oldest
-                .as_ref()
-                .is_some_and(|oldest| window.strip_prefix(&self.root).is_ok_and(|window| window < oldest));
-            if !too_old && total <= self.retention.bytes {
-                break;
+        while let Some(window) = self.kept.take(oldest, self.retention.bytes) {
+            let window = self.root.join(window.path());
+            match fs::remove_dir_all(&window) {
+                Ok(()) => removed += 1,
+                // Somebody was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.kept.forget();
+                    return Err(error);
+                }
             }
-            fs::remove_dir_all(window)?;
-            total -= size;
-            removed += 1;
             if let Some(day) = window.parent() {
                 // Only an empty day goes; another window in it is the usual reason for a refusal.
                 let _ = fs::remove_dir(day);
@@ -121,49 +126,11 @@ impl Directory {
         }
         Ok(removed)
     }
-
-    /// All window folders.
-    fn windows(&self) -> io::Result<Vec<PathBuf>> {
-        let mut windows = Vec::new();
-        for day in fs::read_dir(&self.root)? {
-            let day = day?;
-            if !day.file_type()?.is_dir() || !is_pattern(&day.file_name().to_string_lossy(), "dddd-dd-dd") {
-                continue;
-            }
-            for window in fs::read_dir(day.path())? {
-                let window = window?;
-                if is_pattern(&window.file_name().to_string_lossy(), "ddddddZ")
-                    && window.file_type()?.is_dir()
-                {
-                    windows.push(window.path());
-                }
-            }
-        }
-        Ok(windows)
-    }
 }
 
 /// Names of the files in a folder.
 fn names(folder: &Path) -> io::Result<HashSet<String>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-/// Whether a name has this form, where `d` stands for a digit. Retention removes nothing else.
-fn is_pattern(name: &str, pattern: &str) -> bool {
-    name.len() == pattern.len()
-        && name.bytes().zip(pattern.bytes()).all(|(byte, pattern)| match pattern {
-            b'd' => byte.is_ascii_digit(),
-            other => byte == other,
-        })
-}
-
-/// `<YYYY-MM-DD>/<HHMMSS>Z` in UTC.
-fn window_path(start_unix_ns: u64) -> PathBuf {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(start_unix_ns))
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let day = time.format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
-    let second = time.format(format_description!("[hour][minute][second]Z")).unwrap_or_default();
-    Path::new(&day).join(second)
 }
 
 fn unix_ns(time: SystemTime) -> u64 {
@@ -198,11 +165,6 @@ pub fn safe_name(process: &str) -> String {
     name
 }
 
-fn size(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,11 +181,6 @@ mod tests {
         assert_eq!(unique_name("a", 1, &mut taken), "a-1.3.cpu.pb.gz");
     }
 
-    #[test]
-    fn a_window_has_its_start_in_utc_as_its_path() {
-        assert_eq!(window_path(1_795_478_399_999_999_999), Path::new("2026-11-23/235959Z"));
-    }
-
     fn window(root: &Path, name: &str, bytes: usize) {
         fs::create_dir_all(root.join(name)).unwrap();
         fs::write(root.join(name).join("a-1.cpu.pb.gz"), vec![0; bytes]).unwrap();
@@ -233,7 +190,7 @@ mod tests {
     fn the_oldest_windows_go_first_and_foreign_files_stay() {
         let root = tempfile::tempdir().unwrap();
         let retention = Retention { age: Duration::from_secs(86_400), bytes: 250 };
-        let directory = Directory::open(root.path(), retention).unwrap();
+        let mut directory = Directory::open(root.path(), retention).unwrap();
         for name in ["2026-11-01/000000Z", "2026-11-23/100000Z", "2026-11-23/110000Z", "2026-11-23/120000Z"] {
             window(root.path(), name, 100);
         }

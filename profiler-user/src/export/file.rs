@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::profile::{codec::Encoder, proto::Profile, validate};
+use crate::{
+    profile::{codec::Encoder, proto::Profile, validate},
+    sys::settle,
+};
 
 /// How the name of an unfinished file begins. Files of this name that no profiler is writing are leftovers.
 pub const UNFINISHED: &str = ".unfinished-";
@@ -65,6 +68,7 @@ pub struct Staged {
     file: File,
     unfinished: PathBuf,
     path: PathBuf,
+    bytes: u64,
     has_appeared: bool,
 }
 
@@ -82,15 +86,15 @@ impl Staged {
         // Held until the file is in its place or given up: whoever cleans up sees that it is none of the leftovers. Where a file
         // system has no locks, another profiler may take it for one; then the rename fails, which is counted.
         let _ = lock(&file);
-        let mut staged = Staged { file, unfinished, path: path.to_owned(), has_appeared: false };
+        let mut staged = Staged {
+            file,
+            unfinished,
+            path: path.to_owned(),
+            bytes: bytes.len() as u64,
+            has_appeared: false,
+        };
         staged.file.write_all(bytes)?;
-        // SAFETY: the descriptor is the file's, and the call touches no memory of ours.
-        let begun =
-            unsafe { libc::sync_file_range(staged.file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
-        if begun != 0 {
-            // Some file systems cannot begin early (sync_file_range(2)); the wait at the end is longer there.
-            tracing::trace!("{}: {}", path.display(), io::Error::last_os_error());
-        }
+        settle::begin(&staged.file);
         Ok(staged)
     }
 
@@ -104,12 +108,14 @@ impl Staged {
         moved.map_err(|source| WriteError::Io { path: self.path.clone(), source })
     }
 
-    /// Likewise, but replaces nothing: where a file has taken its place meanwhile, it goes to one that `other` gives.
+    /// Renames it into place once its data is on the disk. After a power cut it is there whole or, unlike what has appeared by the
+    /// other way, not at all: one of many that come each minute. It replaces nothing: where a file has taken its place meanwhile,
+    /// it goes to one that `other` gives. Gives its size in bytes.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn appear_beside(mut self, mut other: impl FnMut() -> PathBuf) -> Result<(), WriteError> {
-        let moved = self.file.sync_all().and_then(|()| {
+    pub fn appear_beside(mut self, mut other: impl FnMut() -> PathBuf) -> Result<u64, WriteError> {
+        let moved = settle::end(&self.file).and_then(|()| {
             loop {
                 match rename_new(&self.unfinished, &self.path) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.path = other(),
@@ -118,7 +124,7 @@ impl Staged {
             }
         });
         self.has_appeared = moved.is_ok();
-        moved.map_err(|source| WriteError::Io { path: self.path.clone(), source })
+        moved.map(|()| self.bytes).map_err(|source| WriteError::Io { path: self.path.clone(), source })
     }
 }
 

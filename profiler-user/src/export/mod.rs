@@ -3,3 +3,4 @@
 pub mod directory;
 pub mod file;
 pub mod graphviz;
+mod kept;

@@ -22,6 +22,7 @@ pub mod priority;
 pub mod regular;
 pub mod remedy;
 pub mod seccomp;
+pub mod settle;
 pub mod shared;
 pub mod version;
 pub mod watch;
