@@ -239,6 +239,10 @@ pub struct CpuState {
     pub idle_task: u64,
     /// How often that task had given up the CPU at the last tick; 0 where it is not known.
     pub idle_switches: u64,
+    /// Ticks that were left out before this one.
+    pub late_ticks: u64,
+    /// 1 where the CPU is known to have run tasks without a pause since the last tick.
+    pub never_idle: u64,
     /// Next free chunk in this CPU's part of the arena, counted from the start of the part.
     pub next_chunk: u64,
     /// Rows that this CPU has added to the window's count map, in the same window.

@@ -9,54 +9,46 @@ use profiler_common::{
 use crate::{
     maps,
     task::{Task, read_kernel},
+    walk::{hide, reveal},
 };
 
 /// Where the context has the event: behind the registers and the sample (`struct bpf_perf_event_data_kern`,
 /// include/linux/perf_event.h, the same from 4.14 to 7.0).
 const EVENT: u64 = 16;
 
-/// Ticks that were left out since the last one that came.
-pub struct Lateness {
-    late: u64,
-    now_ns: u64,
-    /// The CPU is known to have run tasks without a pause since then.
-    busy: bool,
+/// Looks at the clock, once for each tick, and notes how many ticks were left out since the last one that came.
+#[inline(always)]
+pub fn look(ctx: &PerfEventContext, state: &mut CpuState) {
+    let last = state.last_tick_ns;
+    let now_ns = scheduler_clock(ctx, last);
+    let switches = idle_switches(state);
+    let busy = switches != 0 && switches == state.idle_switches;
+    let late = if last == 0 { 0 } else { late_ticks(now_ns.saturating_sub(last), maps::PERIOD_NS.load()) };
+    hide(&mut state.last_tick_ns, now_ns);
+    hide(&mut state.idle_switches, switches);
+    hide(&mut state.never_idle, u64::from(busy));
+    hide(&mut state.late_ticks, late);
 }
 
-impl Lateness {
-    /// Looks at the clock: once for each tick.
-    #[inline(always)]
-    pub fn look(ctx: &PerfEventContext, state: &mut CpuState) -> Self {
-        let last = state.last_tick_ns;
-        let now_ns = scheduler_clock(ctx, last);
-        state.last_tick_ns = now_ns;
-        let switches = idle_switches(state);
-        let busy = switches != 0 && switches == state.idle_switches;
-        state.idle_switches = switches;
-        let late =
-            if last == 0 { 0 } else { late_ticks(now_ns.saturating_sub(last), maps::PERIOD_NS.load()) };
-        Self { late, now_ns, busy }
+/// How many of them came due while the CPU was idle, and how many while it ran a task.
+#[inline(always)]
+pub fn split(state: &mut CpuState, is_idle: bool) -> (u64, u64) {
+    let late = reveal(&state.late_ticks);
+    if is_idle {
+        // Idle still, or again: then it was idle when the last of them was due, for that would have come late otherwise.
+        state.idle_task = Task::current().address();
+        return (late, 0);
     }
-
-    /// How many of them came due while the CPU was idle, and how many while it ran a task.
-    #[inline(always)]
-    pub fn split(self, is_idle: bool, state: &mut CpuState) -> (u64, u64) {
-        if is_idle {
-            // Idle still, or again: then it was idle when the last of them was due, for that would have come late otherwise.
-            state.idle_task = Task::current().address();
-            return (self.late, 0);
-        }
-        if self.late == 0 || self.busy {
-            return (0, self.late);
-        }
-        let missed = match Task::current().last_arrival_ns() {
-            Some(arrival) => {
-                due_since(self.late, self.now_ns.saturating_sub(arrival), maps::PERIOD_NS.load())
-            }
-            None => self.late,
-        };
-        (self.late - missed, missed)
+    if late == 0 || reveal(&state.never_idle) != 0 {
+        return (0, late);
     }
+    let missed = match Task::current().last_arrival_ns() {
+        Some(arrival) => {
+            due_since(late, reveal(&state.last_tick_ns).saturating_sub(arrival), maps::PERIOD_NS.load())
+        }
+        None => late,
+    };
+    (late - missed, missed)
 }
 
 /// How often the CPU began to run a task after it was idle; 0 until it was seen idle.

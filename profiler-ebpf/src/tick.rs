@@ -10,8 +10,7 @@ use profiler_common::{
 use crate::{
     announce::{Wanted, announce},
     arch::{self, Entry},
-    lateness::Lateness,
-    maps, sample,
+    lateness, maps, sample,
     task::Task,
     walk,
 };
@@ -32,9 +31,9 @@ pub fn on_tick(ctx: PerfEventContext) -> u32 {
         state.rows = 0;
         state.deferred = 0;
     }
-    let lateness = Lateness::look(&ctx, state);
+    lateness::look(&ctx, state);
     let begun = begin(&ctx, state);
-    let (idle, missed) = lateness.split(begun == Some(Outcome::Idle), state);
+    let (idle, missed) = lateness::split(state, begun == Some(Outcome::Idle));
     sample::count(state, epoch, Outcome::Idle, idle);
     sample::count(state, epoch, Outcome::Missed, missed);
     match begun {
