@@ -1,6 +1,7 @@
 //! The power goes while profiles are written: what is there afterwards is whole.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,12 +36,12 @@ impl Disk {
     }
 
     /// From now on nothing reaches the disk.
-    fn cut_power(&self) {
-        let folder = File::open(&self.mounted).expect("the disk");
+    fn cut_power(&self) -> io::Result<()> {
+        let folder = File::open(&self.mounted)?;
         let flags = NO_LOG_FLUSH;
         // SAFETY: the call reads one number, which outlives it.
         let result = unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &raw const flags) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     fn unmount(&self) {
@@ -68,7 +69,7 @@ fn profiles_are_whole_or_not_there() {
     agent.wait_until("are there profiles", |_| profiles_of(&disk.mounted).len() >= 60 * targets.len());
     // At any moment of what it does every second.
     std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 10) * 100));
-    disk.cut_power();
+    disk.cut_power().expect("ext4 can be shut down");
     agent.signal(libc::SIGKILL);
     agent.end();
     disk.unmount();
