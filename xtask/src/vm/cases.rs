@@ -18,7 +18,7 @@ const fn case(shows: &'static str, binary: &'static str, name: &'static str, sho
 }
 
 /// All of them, in the order in which they are run.
-pub(crate) const CASES: [Case; 24] = [
+pub(crate) const CASES: [Case; 25] = [
     case("doctor finds the host fit", "errors", "doctor_finds_this_host_fit", true),
     case("known stacks of threads, complete and in order", "unwind_c", "threads", true),
     case("shares of functions", "chain", "pie", true),
@@ -36,6 +36,7 @@ pub(crate) const CASES: [Case; 24] = [
     ),
     case("privileges that are given up", "privilege", "root_has_no_more_left_than_others", true),
     case("exec", "unwind_life", "exec_without_fork", true),
+    case("ticks that the kernel skips", "lateness", "a_tick_that_the_kernel_skips_is_missed", false),
     case("dlopen and dlclose", "unwind_life", "libraries_that_are_loaded_and_unloaded", false),
     case("threads that begin and end", "unwind_life", "five_hundred_threads_a_second", false),
     case("900 frames, drained in batches", "unwind_depth", "nine_hundred_levels", false),
