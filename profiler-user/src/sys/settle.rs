@@ -6,7 +6,7 @@ use super::check;
 
 /// File systems (`f_type` of statfs(2)) on which a file whose data was written out before it is renamed is, after a power cut,
 /// there whole or not there: what it takes to find the data is in the journal before the name is, or with it. So it is on
-/// ext4 and XFS, as a test with cut power saw (tests/tests/power_cut.rs); on btrfs, say, compression may be late.
+/// ext4, of which a test cuts the power (tests/tests/power_cut.rs), and on XFS, where that was done by hand. Others were not tried.
 const IN_ORDER: [u32; 2] = [0xef53, 0x5846_5342];
 
 /// Begins to write a file's data to disk, and waits for nothing.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_file_is_written_on_any_file_system() {
-        for folder in [std::env::temp_dir(), "/dev/shm".into(), "/proc/self/fd".into()] {
+        for folder in [std::env::temp_dir(), "/dev/shm".into()] {
             let Ok(mut file) = tempfile::tempfile_in(&folder) else { continue };
             file.write_all(b"x").unwrap();
             begin(&file);
