@@ -15,8 +15,9 @@ pub const fn late_ticks(gap_ns: u64, period_ns: u64) -> u64 {
     (gap_ns.saturating_add(period_ns / 2) / period_ns).saturating_sub(1)
 }
 
-/// How many of `late` ticks were due while the running task had the CPU, which it got `ran_ns` ago. What was due before, on a
-/// CPU that was idle since the last tick, was due while it was idle: it could have been delivered to any task but the last.
+/// How many of `late` ticks were due while the running task had the CPU, which it got `ran_ns` ago, on a CPU that was idle at some
+/// time since the last tick. The others count as idle time: a tick that is due while a task runs is delivered to that task,
+/// so that what is late from before this task had the CPU was due when none ran.
 #[inline(always)]
 #[must_use]
 pub const fn due_since(late: u64, ran_ns: u64, period_ns: u64) -> u64 {

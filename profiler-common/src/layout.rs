@@ -198,7 +198,7 @@ pub struct Deferred<const STACK: usize> {
 }
 
 /// The stacks of a thread. A signal handler may run on an alternate stack (sigaltstack(2)); what it interrupted lies on the
-/// ordinary one.
+/// ordinary one. So does a goroutine's work that Go does on its thread's own stack: that is the alternate one then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stacks {
@@ -260,6 +260,8 @@ pub struct CpuState {
     pub registers: [u64; 2 * GENERAL],
     /// What [`Deferred::stacks`] becomes.
     pub stacks: Stacks,
+    /// Where the ordinary one of them ends, if the program says so itself, as Go's do; 0 where it does not.
+    pub stack_end: u64,
     /// Where the registers of interrupted code are read to.
     pub context: Context,
     /// A copy of the part of the stack that the walk is at.

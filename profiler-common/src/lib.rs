@@ -5,6 +5,7 @@
 //! it over recorded memory.
 #![cfg_attr(not(test), no_std)]
 
+pub mod goroutine;
 pub mod hash;
 pub mod late;
 pub mod layout;

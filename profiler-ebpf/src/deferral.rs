@@ -22,7 +22,7 @@ use profiler_common::{
 };
 
 use crate::{
-    arch, maps,
+    arch, goroutine, maps,
     memory::read_user,
     sample,
     task::Task,
@@ -51,10 +51,14 @@ fn defer<const GAPS: bool>(ctx: &PerfEventContext) -> u32 {
     if state.deferred < MAX_DEFERRED {
         find_stacks(state);
         let bytes = bytes_to_end(state);
-        let deferred = if bytes <= SMALL as u64 || (bytes > LARGE as u64 && fits(SMALL, state)) {
+        let is_small = (bytes <= holds(SMALL) && has_no_gap(bytes, state))
+            || (bytes > LARGE as u64 && fits(SMALL, state));
+        let deferred = if is_small {
             copy_out::<SMALL, GAPS>(state)
         } else {
-            let is_medium = bytes <= MEDIUM as u64 || (bytes > LARGE as u64 && fits(MEDIUM, state));
+            // Two pages less, for where there are gaps (`Stacks::first_page`).
+            let is_medium = bytes <= MEDIUM as u64 - 2 * DEFERRED_PAGE_BYTES
+                || (bytes > LARGE as u64 && fits(MEDIUM, state));
             // A part of the stack is better than none.
             (!is_medium && !is_shallow(state) && copy_out::<LARGE, GAPS>(state))
                 || copy_out::<MEDIUM, GAPS>(state)
@@ -73,10 +77,14 @@ const SMALL: usize = DEFERRED_STACKS[0];
 const MEDIUM: usize = DEFERRED_STACKS[1];
 const LARGE: usize = DEFERRED_STACKS[2];
 
+/// The most bytes of a stack that a copy of this size has: it is made of halves down to the smallest part, each of them once.
+const fn holds(size: usize) -> u64 {
+    (size - DEFERRED_PART) as u64
+}
+
 /// Finds which stacks the thread has: a handler on an alternate stack has interrupted what is on the ordinary one.
 #[inline(always)]
 fn find_stacks(state: &mut CpuState) {
-    const PART: u64 = DEFERRED_PART as u64;
     let sp = state.registers[usize::from(Native::SP)];
     hide(&mut state.stacks.alternate_bytes, 0);
     hide(&mut state.stacks.ordinary, sp);
@@ -84,8 +92,10 @@ fn find_stacks(state: &mut CpuState) {
         // The thread is about to write to a page of its stack for the first time: its frames lie above.
         hide(&mut state.stacks.ordinary, (sp | (arch::PAGE_BYTES - 1)).wrapping_add(1));
     }
+    hide(&mut state.stack_end, 0);
     let (start, size) = Task::current().alternate_stack();
     if sp.wrapping_sub(start) >= size {
+        goroutine::find_stacks(state, sp);
         return;
     }
     arch::find_interrupted_sp(start, size, &mut state.stacks.ordinary);
@@ -93,28 +103,49 @@ fn find_stacks(state: &mut CpuState) {
         hide(&mut state.stacks.ordinary, sp);
         return;
     }
-    let end = start.wrapping_add(size);
+    set_alternate(state, sp, start.wrapping_add(size));
+}
+
+/// Has the stack from `start` to `end` copied as the alternate one.
+#[inline(always)]
+pub fn set_alternate(state: &mut CpuState, start: u64, end: u64) {
+    const PART: u64 = DEFERRED_PART as u64;
     // Up to its very end: what is behind it may be no memory.
-    let bytes = end.wrapping_sub(sp).wrapping_add(PART - 1) & !(PART - 1);
+    let bytes = end.wrapping_sub(start).wrapping_add(PART - 1) & !(PART - 1);
     hide(&mut state.stacks.alternate, end.wrapping_sub(bytes));
     hide(&mut state.stacks.alternate_bytes, bytes);
 }
 
-/// The most bytes that the stacks can have, as far as the kernel knows where they end.
+/// The most bytes that the stacks can have, as far as the kernel or the program knows where they end.
 #[inline(always)]
 fn bytes_to_end(state: &CpuState) -> u64 {
     let start = reveal(&state.stacks.ordinary);
-    let [first, second] = Task::current().stack_ends().map(|end| end.wrapping_sub(start));
-    // What lies below the stack pointer is very far away.
-    first.min(second).saturating_add(reveal(&state.stacks.alternate_bytes))
+    let ordinary = match reveal(&state.stack_end) {
+        0 => {
+            let [first, second] = Task::current().stack_ends().map(|end| end.wrapping_sub(start));
+            // What lies below the stack pointer is very far away.
+            first.min(second)
+        }
+        end => end.wrapping_sub(start),
+    };
+    ordinary.saturating_add(reveal(&state.stacks.alternate_bytes))
 }
 
-/// Whether so many bytes hold the stacks, as far as can be seen: there is no memory behind them. One page that is missing may
+/// Whether a small copy of so many bytes has all pages of the ordinary stack: there is no room for pages behind a gap in it.
+#[inline(always)]
+fn has_no_gap(bytes: u64, state: &CpuState) -> bool {
+    let start = reveal(&state.stacks.ordinary);
+    let last = bytes.wrapping_sub(reveal(&state.stacks.alternate_bytes)).wrapping_sub(1);
+    let next = last.min(arch::PAGE_BYTES);
+    read_user::<u8>(start.wrapping_add(next)).is_some() && read_user::<u8>(start.wrapping_add(last)).is_some()
+}
+
+/// Whether a copy of this size holds the stacks, as far as can be seen: there is no memory behind them. One page that is missing may
 /// be that of a variable that was not written to yet, so that farther ones are tried.
 #[inline(always)]
-fn fits(bytes: usize, state: &CpuState) -> bool {
+fn fits(size: usize, state: &CpuState) -> bool {
     let alternate = reveal(&state.stacks.alternate_bytes);
-    let mut behind = bytes as u64;
+    let mut behind = holds(size);
     while behind <= LARGE as u64 / 2 {
         let end = reveal(&state.stacks.ordinary).wrapping_add(behind).wrapping_sub(alternate);
         if read_user::<u8>(end).is_some() {
@@ -122,7 +153,7 @@ fn fits(bytes: usize, state: &CpuState) -> bool {
         }
         behind *= 2;
     }
-    alternate <= bytes as u64
+    alternate <= holds(size)
 }
 
 /// Whether the process's stacks are known to be less deep than they look.

@@ -10,6 +10,7 @@ mod announce;
 mod arch;
 mod deferral;
 mod follow;
+mod goroutine;
 mod intern;
 mod lateness;
 mod maps;

@@ -150,11 +150,21 @@ impl Task {
     #[inline(always)]
     pub fn stack_ends(self) -> [u64; 2] {
         let mm: u64 = self.read(maps::TASK_MM.load()).unwrap_or(0);
-        let read = |start: u64, offset: u32| match offset {
+        let start_stack = match maps::MM_START_STACK.load() {
             0 => 0,
-            _ => read_kernel(start + u64::from(offset)).unwrap_or(0),
+            offset => read_kernel(mm + u64::from(offset)).unwrap_or(0),
         };
-        [read(mm, maps::MM_START_STACK.load()), read(self.0, maps::TASK_THREAD_POINTER.load())]
+        [start_stack, self.thread_pointer()]
+    }
+
+    /// Where the thread's own data is, as its programs were told (`fs` on x86_64, `tpidr_el0` on aarch64); 0 where that is not
+    /// known.
+    #[inline(always)]
+    pub fn thread_pointer(self) -> u64 {
+        match maps::TASK_THREAD_POINTER.load() {
+            0 => 0,
+            offset => self.read(offset).unwrap_or(0),
+        }
     }
 
     /// Where the process's arguments begin and end, and its environment: what /proc/PID/cmdline and environ show. Zeros where

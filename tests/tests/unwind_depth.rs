@@ -50,3 +50,20 @@ fn frames_of_hundreds_of_kilobytes_in_processes_that_begin() {
     let shapes = [thread(Shape::in_library_calls()), thread(Shape::new().name("wide_leaf")), begins];
     assert_all([check("wide frames", &stacks, &shapes)]);
 }
+
+#[test]
+fn stacks_that_a_copy_just_holds_in_processes_that_begin() {
+    let session = Session::begin();
+    let filled = Bare::c("filled.c", "filled").build();
+    // Around eight kilobytes, of which the frames of libc and the loader's arguments take some.
+    let often = format!(
+        "i=0; while [ $i -lt 96 ]; do cp {0} {1}/filled-$i; {1}/filled-$i $((6400 + 20 * i)); i=$((i+1)); done",
+        filled.display(),
+        session.folder().display()
+    );
+    let profile = recording::of_command(&session, 999, &["sh", "-c", &often]);
+    let stacks: Vec<&Stack> = profile.stacks.iter().filter(|s| s.has("filled")).collect();
+    let whole = |shape: Shape| shape.name("filled").name("main").from_start();
+    let shapes = [whole(Shape::new().name("filled_leaf")), whole(Shape::in_library_calls())];
+    assert_all([check("filled frames", &stacks, &shapes)]);
+}

@@ -140,3 +140,26 @@ fn go_garbage(flags: &[&str]) {
         roots.is_complete(stack) || ends_in_runtime(stack)
     })]);
 }
+
+#[test]
+fn go_programs_of_milliseconds() {
+    let session = Session::begin();
+    let program = Bare::go("garbage.go", "garbage").build();
+    // A program of its own each time: no rule of it is in the kernel, so that its first samples are walked over copies of their stacks.
+    let script = format!(
+        "for i in $(seq 100); do cp '{}' {1}/garbage-$i; timeout 0.03 {1}/garbage-$i > /dev/null; done; true",
+        program.display(),
+        session.folder().display()
+    );
+    let profile = recording::of_command(&session, 499, &["sh", "-c", &script]);
+    let is_ours = |stack: &&Stack| stack.label("process").starts_with("garbage-");
+    let stacks: Vec<&Stack> = profile.stacks.iter().filter(is_ours).collect();
+    let is_the_runtimes = |s: &&&Stack| s.names().iter().any(|name| name.starts_with("runtime.systemstack"));
+    let own = samples(stacks.iter().filter(is_the_runtimes).copied());
+    assert!(own > 50, "{own} samples on the threads' own stacks");
+    let roots = Roots::of(&[&program]);
+    let expected = "       … down to goexit, mstart, mcall, clone or the entry\n";
+    assert_all([check_share("garbage", &stacks, EXACT, expected, |stack| {
+        roots.is_complete(stack) || ends_in_runtime(stack)
+    })]);
+}

@@ -102,6 +102,16 @@ pub fn copy_registers(regs: &user_pt_regs, to: &mut [u64; 2 * GENERAL]) {
     to[31] = regs.sp;
 }
 
+/// The goroutine that a thread of a Go program runs: x28 has it (cmd/internal/obj/arm64/a.out.go, REGG).
+#[inline(always)]
+pub fn goroutine(registers: &[u64; 2 * GENERAL]) -> Option<u64> {
+    Some(registers[28])
+}
+
+/// The register that keeps the goroutine's stack pointer while Go calls the vdso (x20; `runtime·nanotime1` and others,
+/// runtime/sys_linux_arm64.s).
+pub const GO_SAVED_SP: usize = 20;
+
 /// How far above the alternate stack's address (`uc_stack.ss_sp`) in a signal's frame the interrupted code's stack pointer
 /// lies: struct ucontext and struct sigcontext (arch/arm64/include/uapi/asm).
 const SP_ABOVE_STACK: u64 = 416;

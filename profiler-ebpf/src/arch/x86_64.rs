@@ -4,7 +4,11 @@ use aya_ebpf::bindings::pt_regs;
 use profiler_common::unwind::{GENERAL, Registers};
 
 use super::Entry;
-use crate::{memory::read_user, task::read_kernel, walk::hide};
+use crate::{
+    memory::read_user,
+    task::{Task, read_kernel},
+    walk::hide,
+};
 
 /// Bytes of the smallest page.
 pub const PAGE_BYTES: u64 = 4096;
@@ -95,6 +99,17 @@ pub fn copy_registers(regs: &pt_regs, to: &mut [u64; 2 * GENERAL]) {
     to[14] = regs.r14;
     to[15] = regs.r15;
 }
+
+/// The goroutine that a thread of a Go program runs: it is the word below the thread pointer (`runtime·settls`,
+/// runtime/sys_linux_amd64.s; cmd/internal/obj/x86/obj6.go).
+#[inline(always)]
+pub fn goroutine(_registers: &[u64; 2 * GENERAL]) -> Option<u64> {
+    read_user(Task::current().thread_pointer().wrapping_sub(8))
+}
+
+/// The register that keeps the goroutine's stack pointer while Go calls the vdso (r12; `runtime·nanotime1` and others,
+/// runtime/sys_linux_amd64.s).
+pub const GO_SAVED_SP: usize = 12;
 
 /// How far above the alternate stack's address (`uc_stack.ss_sp`) in a signal's frame the interrupted code's stack pointer
 /// lies: struct ucontext_x86_64 and struct sigcontext_64 (arch/x86/include/uapi/asm).

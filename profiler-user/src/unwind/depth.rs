@@ -1,7 +1,7 @@
 //! How deep the stacks of a process are, as copies of them have shown.
 //!
-//! The kernel side sees where the memory of a stack ends, and copies all of it. Stacks on a heap, as goroutines have, end
-//! nowhere: the most is copied of each, unless this says that less will do.
+//! The kernel side sees where the memory of a stack ends, and copies all of it. Stacks on a heap end nowhere, unless the program
+//! says where, as Go's do: the most is copied of each, unless this says that less will do.
 
 use profiler_common::{layout::DEFERRED_STACKS, outcome::Outcome, unwind::pool::process_flags};
 
