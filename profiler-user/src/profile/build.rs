@@ -1,8 +1,8 @@
 //! From a process's part of a window to its profile. Plain data in, plain data out.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use profiler_common::{
     layout::Name,
@@ -141,11 +141,13 @@ struct Builder<'a> {
     subject: Subject<'a>,
     names: &'a mut dyn Names,
     period_ns: i64,
-    strings: HashMap<String, i64>,
+    /// Places in the table of strings, with their hashes: each string is kept there alone.
+    strings: HashTable<(u64, usize)>,
+    hasher: DefaultHashBuilder,
     functions: HashMap<Function, u64>,
     locations: HashMap<(u64, u64), u64>,
-    /// Ids by first address, the address behind, offset, and path: other libraries may have been at one place.
-    process_mappings: HashMap<(u64, u64, u64, String), u64>,
+    /// Ids by first address, the address behind, offset, and path, as a string: other libraries may have been at one place.
+    process_mappings: HashMap<(u64, u64, u64, i64), u64>,
     kernel_mappings: HashMap<KernelPlace, u64>,
     pseudo: HashMap<String, u64>,
     /// Locations by address, and the generation of the process's mappings that it was seen in: most frames were seen before,
@@ -169,7 +171,8 @@ impl<'a> Builder<'a> {
             subject,
             names,
             period_ns: signed(span.period_ns),
-            strings: HashMap::new(),
+            strings: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             functions: HashMap::new(),
             locations: HashMap::new(),
             process_mappings: HashMap::new(),
@@ -195,9 +198,11 @@ impl<'a> Builder<'a> {
     fn add(&mut self, row: &CountedStack, process: &Process, stacks: &Stacks) {
         let count = i64::try_from(row.count).unwrap_or(i64::MAX);
         let outcome = outcome(row, stacks);
-        let mut locations: Vec<u64> = Vec::new();
+        let frames = frames(row, stacks);
+        // One more for what stands for frames that are not there.
+        let mut locations: Vec<u64> = Vec::with_capacity(frames.size_hint().0 + 1);
         let mut in_kernel = false;
-        for (address, is_kernel) in frames(row, stacks) {
+        for (address, is_kernel) in frames {
             if in_kernel && !is_kernel && outcome == Outcome::KernelTooDeep {
                 locations.push(self.pseudo_location(TRUNCATED));
             }
@@ -356,7 +361,7 @@ impl<'a> Builder<'a> {
             Area::Object(object) => (object.path.as_str(), object.build_id.as_str()),
             Area::Anonymous(name) => (name.as_str(), ""),
         };
-        let key = (mapping.start, mapping.end, mapping.offset, path.to_owned());
+        let key = (mapping.start, mapping.end, mapping.offset, self.string(path));
         if let Some(&id) = self.process_mappings.get(&key) {
             return id;
         }
@@ -385,13 +390,18 @@ impl<'a> Builder<'a> {
     }
 
     fn string(&mut self, text: &str) -> i64 {
-        if let Some(&found) = self.strings.get(text) {
-            return found;
+        let table = &mut self.profile.string_table;
+        let hash = self.hasher.hash_one(text);
+        let is_it = |&(other, place): &(u64, usize)| {
+            other == hash && table.get(place).is_some_and(|known| known == text)
+        };
+        if let Some(&(_, place)) = self.strings.find(hash, is_it) {
+            return index(place);
         }
-        let new = index(self.profile.string_table.len());
-        self.profile.string_table.push(text.to_owned());
-        self.strings.insert(text.to_owned(), new);
-        new
+        let place = table.len();
+        table.push(text.to_owned());
+        self.strings.insert_unique(hash, (hash, place), |&(hash, _)| hash);
+        index(place)
     }
 
     fn finish(mut self) -> Profile {
