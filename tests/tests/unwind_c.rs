@@ -126,8 +126,11 @@ fn leaves_and_callbacks_in_libc() {
     assert!(leaf_of(copy)(&|leaf| leaf.file_name().starts_with("libc.so")) > 100, "samples in memcpy");
     assert!(leaf_of(sort)(&|leaf| leaf.name == "compare_leaf") > 100, "samples in the callback");
     let entries = elf::sections(&program, ".plt");
-    let hits = leaf_of(plt)(&|leaf| entries.iter().any(|entry| entry.contains(&leaf.offset)));
+    let in_table = |leaf: &profiler_tests::Frame| entries.iter().any(|entry| entry.contains(&leaf.offset));
+    let hits = leaf_of(plt)(&in_table);
     assert!(hits > 30, "samples in the procedure linkage table: {hits}");
+    let named = leaf_of(plt)(&|leaf| in_table(leaf) && leaf.name == "labs@plt");
+    assert_eq!(named, hits, "samples in the entry have its name");
 }
 
 fn check_signals(mode: &str, signalled: impl Fn(Shape) -> Shape) {

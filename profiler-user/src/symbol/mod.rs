@@ -9,6 +9,7 @@ mod elf;
 mod go;
 mod kallsyms;
 mod kernel;
+mod linkage;
 mod pages;
 mod reader;
 mod reading;

@@ -19,7 +19,9 @@ use blazesym::{
 };
 
 use super::{
-    Function, Functions, go, pages,
+    Function, Functions, go,
+    linkage::Linkage,
+    pages,
     reading::{Contents, Link, Reading, Refusal},
 };
 use crate::{
@@ -35,7 +37,7 @@ const MOST_CHECKED: u64 = 1 << 30;
 /// blazesym with the files that it reads.
 pub(super) struct Reader {
     symbolizer: Symbolizer,
-    files: HashMap<u64, File>,
+    files: HashMap<u64, (File, Linkage)>,
     nothing: Functions,
 }
 
@@ -44,17 +46,26 @@ impl Reader {
         Self { symbolizer: symbolizer(), files: HashMap::new(), nothing: Arc::new([]) }
     }
 
-    fn file(&self, number: u64) -> Result<&File, Refusal> {
+    fn file(&self, number: u64) -> Result<&(File, Linkage), Refusal> {
         self.files.get(&number).ok_or_else(|| Refusal::Passing("the file is not held".to_owned()))
     }
 
-    fn ask(&self, source: Elf, addresses: &[u64]) -> Result<Vec<Functions>, blazesym::Error> {
+    fn ask(
+        &self,
+        (file, linkage): &(File, Linkage),
+        lines: bool,
+        addresses: &[u64],
+    ) -> Result<Vec<Functions>, blazesym::Error> {
+        let mut source = Elf::new(path(file));
+        source.debug_syms = lines;
         let answer = self.symbolizer.symbolize(&Source::Elf(source), Input::VirtOffset(addresses))?;
         let named = |symbolized: &Symbolized<'_>| match symbolized {
             Symbolized::Sym(sym) => functions(sym),
             Symbolized::Unknown(_) => Arc::clone(&self.nothing),
         };
-        Ok(answer.iter().map(named).collect())
+        let mut named: Vec<Functions> = answer.iter().map(named).collect();
+        linkage.name(file, addresses, &mut named);
+        Ok(named)
     }
 }
 
@@ -69,17 +80,17 @@ impl Reading for Reader {
         let debug_bytes = pages::debug_bytes(&file)
             .ok_or_else(|| Refusal::Lasting("a section is compressed that never is".to_owned()))?;
         let contents = Contents { link, debug_bytes };
-        self.files.insert(number, file);
+        let linkage = Linkage::of(&file);
+        self.files.insert(number, (file, linkage));
         Ok(contents)
     }
 
     /// Files belong to whoever runs them, and one that makes blazesym panic costs that file its names, but not the reader its
     /// thread.
     fn names(&mut self, number: u64, lines: bool, addresses: &[u64]) -> Result<Vec<Functions>, Refusal> {
-        let mut source = Elf::new(path(self.file(number)?));
-        source.debug_syms = lines;
+        let file = self.file(number)?;
         // Nothing of the symbolizer is used after a panic.
-        match catch_unwind(AssertUnwindSafe(|| self.ask(source, addresses))) {
+        match catch_unwind(AssertUnwindSafe(|| self.ask(file, lines, addresses))) {
             Ok(answer) => answer.map_err(|error| {
                 let text = format!("{error:#}");
                 match error.kind() {
@@ -96,7 +107,7 @@ impl Reading for Reader {
     }
 
     fn go_names(&mut self, number: u64, addresses: &[u64]) -> Result<Option<Vec<Functions>>, Refusal> {
-        go::names(self.file(number)?, addresses).map_err(|error| {
+        go::names(&self.file(number)?.0, addresses).map_err(|error| {
             let text = error.to_string();
             match error {
                 Error::Read(error) if may_pass(&error) => Refusal::Passing(text),
@@ -111,7 +122,7 @@ impl Reading for Reader {
 
     fn forget(&mut self, number: u64) -> Result<(), Refusal> {
         // Before its descriptor is closed, whose number will be another file's.
-        if let Some(file) = self.files.get(&number)
+        if let Some((file, _)) = self.files.get(&number)
             && let Err(error) = self.symbolizer.evict(&evict::Elf::new(path(file)).into())
         {
             tracing::debug!("blazesym keeps a file: {error}");
