@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use object::{Object as _, ObjectSection as _, SectionKind};
 use profiler_user::budget::{DEFAULT_ONCE, Gauge, Memory, Pace};
 use profiler_user::process::Object;
 use profiler_user::symbol::{Namer, taken_for};
@@ -31,12 +32,21 @@ pub(super) fn dwarf(bytes: &[u8]) {
             addresses.extend(places.map(|at| segment.address.wrapping_add(at)));
         }
         addresses.extend([0, 0x1000, u64::MAX]);
+        addresses.extend(in_sections(bytes));
         namer.prepare(HashMap::from([(*objects, (Arc::new(object), addresses.clone()))]));
         for address in addresses {
             let _ = namer.functions(*objects, address);
         }
         (0..WINDOWS).for_each(|_| namer.end_window());
     });
+}
+
+/// Addresses in the sections of code, which linkage tables are among.
+fn in_sections(bytes: &[u8]) -> Vec<u64> {
+    let Ok(file) = object::File::parse(bytes) else { return Vec::new() };
+    let code = file.sections().filter(|section| section.kind() == SectionKind::Text).take(8);
+    code.flat_map(|section| [0, 16, 28, section.size() / 2].map(|at| section.address().wrapping_add(at)))
+        .collect()
 }
 
 /// What the process that reads says.
