@@ -24,6 +24,13 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         std::process::exit(0);
     };
     let Some(target) = Target::named(&name) else { panic!("PROFILER_FUZZ_TARGET={name:?} is no target") };
+    let end = std::panic::take_hook();
+    // libFuzzer's driver ends the process at each panic. Those of blazesym are caught where it is asked, and cost a file its names.
+    std::panic::set_hook(Box::new(move |about| {
+        if !about.location().is_some_and(|place| place.file().contains("/blazesym-")) {
+            end(about);
+        }
+    }));
     // SAFETY: the function does nothing but read two counters and write to stderr, as functions at the end may.
     unsafe { libc::atexit(tell) };
     *target
