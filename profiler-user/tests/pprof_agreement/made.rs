@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Difference,
     /// CPU time that drops what `malloc` calls.
     Dropping,
+    /// Values of so few of the counted events that the mean of all is zero, and that of some stacks is not.
+    Rare,
 }
 
 /// A profile of 60 locations and 200 samples: inlined calls (some functions only partly inlined), recursion, frames
@@ -125,12 +127,15 @@ pub(crate) fn profile(seed: u64, kind: Kind) -> Profile {
             count = -count;
             label.push(Label { key: base, str: yes, ..Label::default() });
         }
-        let value = vec![count, count * 7_654_321, numbers.below(1 << 20) as i64];
+        let mut value = vec![count, count * 7_654_321, numbers.below(1 << 20) as i64];
+        if kind == Kind::Rare {
+            value = if number % 20 == 0 { vec![1, 50_000, 1] } else { vec![count * 10_000, count, 1] };
+        }
         sample.push(Sample { location_id, value, label });
     }
     let (drop_frames, keep_frames) = match kind {
         Kind::Dropping => (strings.add("mal.*|operator"), strings.add("malloc_keep")),
-        Kind::Cpu | Kind::Difference => (0, 0),
+        Kind::Cpu | Kind::Difference | Kind::Rare => (0, 0),
     };
     let default_sample_type = if kind == Kind::Difference { 0 } else { value };
     Profile {

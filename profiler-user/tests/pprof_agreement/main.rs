@@ -275,6 +275,7 @@ fn reports_of_the_corpus() {
 fn reports_of_made_profiles() {
     compare_reports(&[write("reports.pb.gz", 21, Kind::Cpu)], "work|helper");
     compare_reports(&[write("reports-dropping.pb.gz", 22, Kind::Dropping)], "work|helper");
+    compare_reports(&[write("reports-rare.pb.gz", 26, Kind::Rare)], "work|helper");
 }
 
 #[test]
@@ -323,7 +324,8 @@ fn call_graphs() {
     let [cpu, heap, ..] = real();
     let made = write("graph.pb.gz", 41, Kind::Cpu);
     let difference = write("graph-difference.pb.gz", 42, Kind::Difference);
-    for file in [cpu, heap, made, difference] {
+    let rare = write("graph-rare.pb.gz", 43, Kind::Rare);
+    for file in [cpu, heap, made, difference, rare] {
         commands::compare_graphs(Path::new(env!("CARGO_BIN_EXE_profiler")), &[file]);
     }
 }

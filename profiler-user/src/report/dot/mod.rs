@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::graph::{Edge, Node};
 use super::measure::{float, percentage};
 use super::node::{Place, base};
-use super::text::{head, summary};
+use super::text::{head, left_out, summary};
 use super::tree::TreeReport;
 
 /// The graph of [`super::tree::tree`] with [`super::trim::Purpose::Drawing`].
@@ -18,17 +18,7 @@ pub fn dot(report: &TreeReport) -> String {
     let title = if header.file.is_empty() { "unnamed" } else { base(&header.file) };
     let mut legend = head(header, numbers);
     legend.extend(summary(header, filters, graph.shown(), numbers));
-    let dropped = [
-        (graph.dropped.nodes, "node", "cum", graph.dropped.node_cutoff),
-        (graph.dropped.edges, "edge", "freq", graph.dropped.edge_cutoff),
-    ];
-    for (count, what, by, bound) in dropped.into_iter().filter(|dropped| dropped.0 > 0) {
-        let plural = if count == 1 { "" } else { "s" };
-        legend.push(format!("Dropped {count} {what}{plural} ({by} <= {})", numbers.value(bound)));
-    }
-    if graph.nodes.len() < graph.nodes_in_all {
-        legend.push(format!("Showing top {} nodes out of {}", graph.nodes.len(), graph.nodes_in_all));
-    }
+    legend.extend(left_out(header, &graph.dropped, (graph.nodes.len(), graph.nodes_in_all), numbers));
     let legend: Vec<String> = legend.iter().map(|line| escape(line)).collect();
     let mut out = format!(
         "digraph \"{0}\" {{\nnode [style=filled fillcolor=\"#f8f8f8\" fontname=\"Helvetica,Arial,sans-serif\"]\n\

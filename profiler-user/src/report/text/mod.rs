@@ -114,18 +114,35 @@ fn opening(heading: Heading, header: &Header, numbers: &Numbers) -> Vec<String> 
     }
 }
 
-/// What is not in a table: nodes for being small, and those behind the last row.
-fn left_out(dropped: &Dropped, rows: usize, rows_in_all: usize, numbers: &Numbers) -> Vec<String> {
+/// What is not shown: nodes and edges for being small, and nodes behind the last row. As in pprof, nothing is said of a
+/// profile whose total is zero, as that of means can be while some of its nodes have values.
+pub(super) fn left_out(
+    header: &Header,
+    dropped: &Dropped,
+    (rows, rows_in_all): (usize, usize),
+    numbers: &Numbers,
+) -> Vec<String> {
     let mut lines = Vec::new();
-    if dropped.nodes > 0 {
-        let plural = if dropped.nodes == 1 { "" } else { "s" };
-        let bound = numbers.value(dropped.node_cutoff);
-        lines.push(format!("Dropped {} node{plural} (cum <= {bound})", dropped.nodes));
+    if header.total == 0 {
+        return lines;
+    }
+    let small = [
+        (dropped.nodes, "node", "cum", dropped.node_cutoff),
+        (dropped.edges, "edge", "freq", dropped.edge_cutoff),
+    ];
+    for (count, what, by, bound) in small.into_iter().filter(|small| small.0 > 0) {
+        let plural = if count == 1 { "" } else { "s" };
+        lines.push(format!("Dropped {count} {what}{plural} ({by} <= {})", numbers.value(bound)));
     }
     if (1..rows_in_all).contains(&rows) {
         lines.push(format!("Showing top {rows} nodes out of {rows_in_all}"));
     }
     lines
+}
+
+/// As [`left_out`], for tables, which do not say how many edges they leave out.
+fn rows_left_out(header: &Header, dropped: &Dropped, rows: (usize, usize), numbers: &Numbers) -> Vec<String> {
+    left_out(header, &Dropped { edges: 0, ..*dropped }, rows, numbers)
 }
 
 /// As much of a filter as fits a line.

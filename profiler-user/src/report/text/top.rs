@@ -1,6 +1,6 @@
 //! `profiler top`.
 
-use super::{Paint, heat, left_out, opening, push_line, safe, summary};
+use super::{Paint, heat, opening, push_line, rows_left_out, safe, summary};
 use crate::report::measure::percentage;
 use crate::report::top::{Inlined, TopReport};
 
@@ -11,7 +11,7 @@ pub fn top(report: &TopReport, paint: Paint) -> String {
     let (total, shown) = (header.total, rows.last().map_or(0, |row| row.sum));
     let mut lines = opening(*heading, header, numbers);
     lines.extend(summary(header, filters, shown, numbers));
-    lines.extend(left_out(dropped, rows.len(), *rows_in_all, numbers));
+    lines.extend(rows_left_out(header, dropped, (rows.len(), *rows_in_all), numbers));
     let mut out = String::new();
     for line in lines {
         push_line(&mut out, &safe(&line));

@@ -1,6 +1,6 @@
 //! `profiler tree` and `profiler peek`.
 
-use super::{Paint, heat, left_out, opening, push_line, safe, summary};
+use super::{Paint, heat, opening, push_line, rows_left_out, safe, summary};
 use crate::report::graph::Edge;
 use crate::report::measure::percentage;
 use crate::report::tree::TreeReport;
@@ -16,9 +16,7 @@ pub fn tree(report: &TreeReport, paint: Paint) -> String {
     let mut out = String::new();
     let mut lines = opening(*heading, header, numbers);
     lines.extend(summary(header, filters, graph.shown(), numbers));
-    if total != 0 {
-        lines.extend(left_out(&graph.dropped, graph.nodes.len(), graph.nodes_in_all, numbers));
-    }
+    lines.extend(rows_left_out(header, &graph.dropped, (graph.nodes.len(), graph.nodes_in_all), numbers));
     for line in lines {
         push_line(&mut out, &safe(&line));
     }
