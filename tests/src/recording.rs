@@ -1,5 +1,7 @@
 //! Recordings as most tests of stacks make them.
 
+use std::path::Path;
+
 use crate::pprof::{Pprof, samples};
 use crate::profiler::Profiler;
 use crate::session::Session;
@@ -60,4 +62,17 @@ pub fn of_command(session: &Session, hertz: u32, command: &[&str]) -> Pprof {
     let mut profile = Pprof::read(&session.path("x.pb.gz"));
     name_libc(&mut profile);
     profile
+}
+
+/// Records a shell that runs `line` for as many copies of a program, one after the other: `$copy` is the path of one, named
+/// as the program with a dash and its number, which is `$i` and begins with 0. Of a new file no rule is in the kernel, so that
+/// its first samples are walked over copies of their stacks.
+pub fn of_copies(session: &Session, hertz: u32, program: &Path, count: u32, line: &str) -> Pprof {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let script = format!(
+        "i=0; while [ $i -lt {count} ]; do copy='{}'-$i; cp '{}' \"$copy\"; {line}; i=$((i+1)); done",
+        session.path(&name).display(),
+        program.display()
+    );
+    of_command(session, hertz, &["sh", "-c", &script])
 }

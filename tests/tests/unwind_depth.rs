@@ -37,13 +37,7 @@ fn nine_hundred_levels_on_kernels_before_5_17() {
 fn frames_of_hundreds_of_kilobytes_in_processes_that_begin() {
     let session = Session::begin();
     let wide = Bare::c("wide.c", "wide").build();
-    // A program of its own each time: its first samples are copied out with their stacks, for it has no rules yet.
-    let often = format!(
-        "i=0; while [ $i -lt 400 ]; do cp {} {1}/wide-$i; {1}/wide-$i 2; i=$((i+1)); done",
-        wide.display(),
-        session.folder().display()
-    );
-    let profile = recording::of_command(&session, 999, &["sh", "-c", &often]);
+    let profile = recording::of_copies(&session, 999, &wide, 400, "\"$copy\" 2");
     let stacks: Vec<&Stack> = profile.stacks.iter().filter(|s| s.has("wide")).collect();
     let thread = |shape: Shape| shape.names(["wide_middle", "wide"]).from_thread();
     let begins = Shape::in_library_calls().name("wide").from_thread();
@@ -56,12 +50,7 @@ fn stacks_that_a_copy_just_holds_in_processes_that_begin() {
     let session = Session::begin();
     let filled = Bare::c("filled.c", "filled").build();
     // Around eight kilobytes, of which the frames of libc and the loader's arguments take some.
-    let often = format!(
-        "i=0; while [ $i -lt 96 ]; do cp {0} {1}/filled-$i; {1}/filled-$i $((6400 + 20 * i)); i=$((i+1)); done",
-        filled.display(),
-        session.folder().display()
-    );
-    let profile = recording::of_command(&session, 999, &["sh", "-c", &often]);
+    let profile = recording::of_copies(&session, 999, &filled, 96, "\"$copy\" $((6400 + 20 * i))");
     let stacks: Vec<&Stack> = profile.stacks.iter().filter(|s| s.has("filled")).collect();
     let whole = |shape: Shape| shape.name("filled").name("main").from_start();
     let shapes = [whole(Shape::new().name("filled_leaf")), whole(Shape::in_library_calls())];

@@ -145,13 +145,8 @@ fn go_garbage(flags: &[&str]) {
 fn go_programs_of_milliseconds() {
     let session = Session::begin();
     let program = Bare::go("garbage.go", "garbage").build();
-    // A program of its own each time: no rule of it is in the kernel, so that its first samples are walked over copies of their stacks.
-    let script = format!(
-        "for i in $(seq 100); do cp '{}' {1}/garbage-$i; timeout 0.03 {1}/garbage-$i > /dev/null; done; true",
-        program.display(),
-        session.folder().display()
-    );
-    let profile = recording::of_command(&session, 499, &["sh", "-c", &script]);
+    let line = "timeout 0.03 \"$copy\" > /dev/null";
+    let profile = recording::of_copies(&session, 499, &program, 100, line);
     let is_ours = |stack: &&Stack| stack.label("process").starts_with("garbage-");
     let stacks: Vec<&Stack> = profile.stacks.iter().filter(is_ours).collect();
     let is_the_runtimes = |s: &&&Stack| s.names().iter().any(|name| name.starts_with("runtime.systemstack"));
