@@ -47,20 +47,14 @@ impl Recording {
 
 /// The user frames of all samples, without inlined functions: perf asks addr2line for these.
 pub fn script(data: &Path) -> Vec<Walked> {
-    let mut perf = Command::new("perf");
-    perf.args(["script", "--no-inline", "--max-stack", "1024", "-F", "comm,tid,ip,sym,dso", "-i"]).arg(data);
-    parse(&must_run(&mut perf))
+    parse(&must_run(&mut script_command(data)))
 }
 
-/// The same, of as many samples as perf comes to in so many seconds; the last one may be cut.
-pub fn script_for(data: &Path, seconds: u32) -> Vec<Walked> {
-    let mut perf = Command::new("timeout");
-    perf.args([&seconds.to_string(), "perf", "script", "--no-inline", "--max-stack", "1024"]);
-    perf.args(["-F", "comm,tid,ip,sym,dso", "-i"]).arg(data).stderr(Stdio::null());
-    let output = perf.output().unwrap_or_else(|e| panic!("cannot run perf: {e}"));
-    let mut samples = parse(&String::from_utf8_lossy(&output.stdout));
-    samples.pop();
-    samples
+/// What prints them.
+pub fn script_command(data: &Path) -> Command {
+    let mut perf = Command::new("perf");
+    perf.args(["script", "--no-inline", "--max-stack", "1024", "-F", "comm,tid,ip,sym,dso", "-i"]).arg(data);
+    perf
 }
 
 /// perf's version.
@@ -68,8 +62,8 @@ pub fn version() -> String {
     must_run(Command::new("perf").arg("--version")).trim().to_owned()
 }
 
-/// A sample is a line that begins at the margin, and a line for each frame, leaf first.
-fn parse(text: &str) -> Vec<Walked> {
+/// What `perf script` printed: a sample is a line that begins at the margin, and a line for each frame, leaf first.
+pub fn parse(text: &str) -> Vec<Walked> {
     let mut samples: Vec<Walked> = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         if !line.starts_with(char::is_whitespace) {

@@ -25,6 +25,20 @@ pub struct Cost {
     pub bpf_runs: u64,
     /// Most memory that its processes had resident, and its BPF maps as far as that does not show them, bytes.
     pub memory: u64,
+    /// CPU time that it took afterwards to unwind what it kept, seconds; nothing where that is done by then.
+    #[serde(default)]
+    pub unwind_seconds: f64,
+}
+
+/// What a command printed, and took.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    /// Its standard output.
+    pub text: String,
+    /// CPU time of it and its children, user and system, seconds.
+    pub cpu_seconds: f64,
+    /// False where it failed, or was ended for taking too long; the text may be cut then.
+    pub complete: bool,
 }
 
 /// A sum of what a tool's processes hold.
@@ -90,9 +104,9 @@ pub fn run(mut command: Command, end: End, expected: Duration) -> Option<Cost> {
     let mut late = false;
     let mut held = Held::default();
     let mut most = 0;
-    let usage = loop {
-        if let Some(usage) = try_wait(&child) {
-            break usage;
+    let ended = loop {
+        if let Some(ended) = try_wait(&child) {
+            break ended;
         }
         if !asked && started.elapsed() >= expected {
             asked = true;
@@ -114,21 +128,44 @@ pub fn run(mut command: Command, end: End, expected: Duration) -> Option<Cost> {
     let on_ticks = held.programs.values().filter(|(on_ticks, ..)| *on_ticks);
     let runs = on_ticks.map(|(_, runs, _)| runs).sum();
     let nanoseconds: u64 = held.programs.values().map(|(.., nanoseconds)| nanoseconds).sum();
-    let Some(cpu_seconds) = usage else {
+    if !ended.success {
         let mut text = String::new();
         let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
         let lines: Vec<&str> = text.lines().collect();
         eprintln!("{shown} failed:\n{}", lines[lines.len().saturating_sub(5)..].join("\n"));
         return None;
-    };
-    let cpu_seconds = cpu_seconds - start_seconds;
+    }
     Some(Cost {
-        cpu_seconds,
+        cpu_seconds: ended.cpu_seconds - start_seconds,
         start_seconds,
         bpf_seconds: nanoseconds as f64 / 1e9,
         bpf_runs: runs,
         memory: most,
+        unwind_seconds: 0.0,
     })
+}
+
+/// Runs a command for as long as that at the most.
+#[expect(clippy::zombie_processes, reason = "wait4 in try_wait reaps it, which the lint cannot see")]
+pub fn ask(command: &mut Command, most: Duration) -> Answer {
+    let mut said = tempfile::tempfile().expect("a scratch file");
+    let stdout = said.try_clone().expect("a descriptor");
+    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn();
+    let mut child = child.unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    let begun = Instant::now();
+    let ended = loop {
+        if let Some(ended) = try_wait(&child) {
+            break ended;
+        }
+        if begun.elapsed() > most {
+            child.kill().expect("a child that was not waited for");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.read_to_end(&mut text)).expect("a scratch file can be read");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Answer { text, cpu_seconds: ended.cpu_seconds, complete: ended.success }
 }
 
 impl Held {
@@ -187,9 +224,15 @@ fn flags(info: &str) -> u64 {
     u64::from_str_radix(value.trim().trim_start_matches("0x"), 16).unwrap_or(0)
 }
 
-/// CPU seconds of a child and of its children, once it has ended; `None` in that where it failed. std waits too, but does
-/// not say.
-fn try_wait(child: &Child) -> Option<Option<f64>> {
+/// How a child ended.
+struct Ended {
+    /// CPU time of it and its children, seconds.
+    cpu_seconds: f64,
+    success: bool,
+}
+
+/// How a child ended, once it has. std waits too, but does not say what it took.
+fn try_wait(child: &Child) -> Option<Ended> {
     let pid = child.id().cast_signed();
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
@@ -203,7 +246,7 @@ fn try_wait(child: &Child) -> Option<Option<f64>> {
     let usage = unsafe { usage.assume_init() };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     let success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-    Some(success.then_some(seconds(usage.ru_utime) + seconds(usage.ru_stime)))
+    Some(Ended { cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime), success })
 }
 
 #[cfg(test)]
@@ -222,6 +265,18 @@ mod tests {
     #[test]
     fn a_command_that_fails_has_no_cost() {
         assert_eq!(run(Command::new("false"), End::Itself, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_command_answers_or_is_ended() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo done"]);
+        let answer = ask(&mut command, Duration::from_secs(60));
+        assert_eq!((&*answer.text, answer.complete), ("done\n", true));
+        assert!(answer.cpu_seconds > 0.01, "{answer:?}");
+        let mut command = Command::new("sh");
+        let answer = ask(command.args(["-c", "echo begun; exec sleep 60"]), Duration::from_millis(300));
+        assert_eq!((&*answer.text, answer.complete), ("begun\n", false));
     }
 
     #[test]

@@ -38,13 +38,15 @@ pub struct Turn {
 /// `None` where it fails, or gives no answer within a minute after that.
 pub fn turn(tool: &Tool, folder: &Path, workload: &mut Workload, hertz: u32, seconds: u32) -> Option<Turn> {
     let before = workload.work();
-    let cost = measure::run(
+    let mut cost = measure::run(
         tool.command(folder, hertz, seconds),
         tool.end(),
         Duration::from_secs(u64::from(seconds)),
     )?;
     let speed = workload.work().since(before);
-    Some(Turn { cost, seen: tool.seen(folder), speed })
+    let (seen, unwind_seconds) = tool.seen(folder).unzip();
+    cost.unwind_seconds = unwind_seconds.unwrap_or_default();
+    Some(Turn { cost, seen, speed })
 }
 
 /// The speed of the host without a profiler.

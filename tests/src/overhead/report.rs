@@ -14,14 +14,19 @@ use crate::stats::spread;
 type Figure = fn(&Turn, f64) -> Option<f64>;
 
 /// Figures, with their units and the digits that say something.
-const FIGURES: [(&str, &str, usize, Figure); 8] = [
-    ("CPU time", "s", 3, |turn, _| Some(turn.cost.cpu_seconds + turn.cost.bpf_seconds)),
+const FIGURES: [(&str, &str, usize, Figure); 9] = [
+    ("CPU time", "s", 3, |turn, _| {
+        Some(turn.cost.cpu_seconds + turn.cost.bpf_seconds + turn.cost.unwind_seconds)
+    }),
     ("of it in BPF programs", "s", 3, |turn, _| (turn.cost.bpf_runs > 0).then_some(turn.cost.bpf_seconds)),
     ("kernel time per tick", "µs", 1, |turn, _| {
         (turn.cost.bpf_runs > 0).then(|| turn.cost.bpf_seconds * 1e6 / turn.cost.bpf_runs as f64)
     }),
     ("CPU time before, to start", "s", 2, |turn, _| {
         (turn.cost.bpf_runs > 0).then_some(turn.cost.start_seconds)
+    }),
+    ("of it afterwards, to unwind", "s", 3, |turn, _| {
+        (turn.cost.unwind_seconds > 0.0).then_some(turn.cost.unwind_seconds)
     }),
     ("memory", "MiB", 0, |turn, _| Some(turn.cost.memory as f64 / 1_048_576.0)),
     ("samples of user code", "", 0, |turn, _| turn.seen.map(|seen| seen.samples as f64)),
@@ -31,7 +36,7 @@ const FIGURES: [(&str, &str, usize, Figure); 8] = [
 
 /// Places in [`FIGURES`] of the two that are drawn and compared.
 const CPU_TIME: usize = 0;
-const MEMORY: usize = 4;
+const MEMORY: usize = 5;
 
 /// All turns.
 #[derive(Debug, Serialize, Deserialize)]
@@ -238,7 +243,14 @@ mod tests {
 
     fn report() -> Report {
         let turn = |cpu_seconds, memory| Turn {
-            cost: Cost { cpu_seconds, start_seconds: 0.1, bpf_seconds: 0.1, bpf_runs: 100, memory },
+            cost: Cost {
+                cpu_seconds,
+                start_seconds: 0.1,
+                bpf_seconds: 0.1,
+                bpf_runs: 100,
+                memory,
+                unwind_seconds: 0.0,
+            },
             seen: Some(Seen { samples: 1000, whole: 990 }),
             speed: 2.0,
         };
@@ -264,8 +276,19 @@ mod tests {
         );
         assert!(text.contains("takes 50 % of the CPU time and 25 % of the memory of another"), "{text}");
         assert!(
-            text.lines().filter(|line| line.starts_with('|')).all(|line| line.matches('|').count() == 11)
+            text.lines().filter(|line| line.starts_with('|')).all(|line| line.matches('|').count() == 12)
         );
+    }
+
+    #[test]
+    fn what_is_unwound_afterwards_counts_as_well() {
+        let mut report = report();
+        for turn in &mut report.rates[0].tools[1].turns {
+            turn.cost.unwind_seconds = 8.0;
+        }
+        let text = report.markdown();
+        assert!(text.contains("| 9.000 (9.000..11.000) s |"), "{text}");
+        assert!(text.contains("| 8.000 (8.000..8.000) s | 256"), "{text}");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::measure::ask;
 use crate::compare::{is_remark, perf};
 use crate::pprof::Pprof;
 use crate::shape::is_user;
@@ -78,14 +80,19 @@ fn add_pprof(seen: &mut Seen, file: &Path) {
     }
 }
 
-/// In what perf recorded, as far as perf comes in twenty seconds: it unwinds only now, and takes minutes for some seconds of a
-/// whole host.
-pub fn in_perf_data(file: &Path) -> Seen {
+/// In what perf recorded, and the CPU seconds that perf takes for them: it unwinds only now. As far as it comes in two minutes.
+pub fn in_perf_data(file: &Path) -> (Seen, f64) {
+    let answer = ask(&mut perf::script_command(file), Duration::from_secs(120));
+    let mut samples = perf::parse(&answer.text);
+    if !answer.complete {
+        eprintln!("perf script did not come to its end; its CPU time is that of {} samples", samples.len());
+        samples.pop();
+    }
     let mut seen = Seen::default();
-    for walked in perf::script_for(file, 20) {
+    for walked in samples {
         seen.add_named(walked.samples, walked.places.last().map(|place| place.name.as_str()));
     }
-    seen
+    (seen, answer.cpu_seconds)
 }
 
 /// In folded stacks: `process;root;…;leaf count`. Kernel frames follow a `-` of their own, or end in `_[k]` or `_k`.

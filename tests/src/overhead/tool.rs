@@ -171,20 +171,21 @@ impl Tool {
         })
     }
 
-    /// How complete what it saw in its last run is.
-    pub fn seen(&self, folder: &Path) -> Option<Seen> {
+    /// How complete what it saw in its last run is, and the CPU seconds that the tool takes to say so.
+    pub fn seen(&self, folder: &Path) -> Option<(Seen, f64)> {
         let output = self.output(folder);
-        match self.kind {
+        let seen = match self.kind {
             Kind::Agent(_) | Kind::Unconfined => Some(stacks::in_pprof(&folder::profiles(&output))),
             Kind::Record => Some(stacks::in_pprof(&[output])),
             Kind::Otel => {
                 let requests = self.sink.as_ref()?.take();
                 otlp::read::seen(&requests, &mut Roots::on_this_host()).ok()
             }
-            Kind::PerfDwarf | Kind::PerfFramePointers => Some(stacks::in_perf_data(&output)),
+            Kind::PerfDwarf | Kind::PerfFramePointers => return Some(stacks::in_perf_data(&output)),
             Kind::Bpfcc | Kind::ProfileBee => stacks::in_folded(File::open(&output).ok()?),
             Kind::Bpftrace => None,
-        }
+        };
+        Some((seen?, 0.0))
     }
 }
 
