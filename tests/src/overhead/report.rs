@@ -25,7 +25,7 @@ const FIGURES: [(&str, &str, usize, Figure); 9] = [
     ("CPU time before, to start", "s", 2, |turn, _| {
         (turn.cost.bpf_runs > 0).then_some(turn.cost.start_seconds)
     }),
-    ("of it afterwards, to unwind", "s", 3, |turn, _| {
+    ("of the CPU time, to unwind afterwards", "s", 3, |turn, _| {
         (turn.cost.unwind_seconds > 0.0).then_some(turn.cost.unwind_seconds)
     }),
     ("memory", "MiB", 0, |turn, _| Some(turn.cost.memory as f64 / 1_048_576.0)),

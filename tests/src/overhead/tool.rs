@@ -171,7 +171,8 @@ impl Tool {
         })
     }
 
-    /// How complete what it saw in its last run is, and the CPU seconds that the tool takes to say so.
+    /// How complete what it saw in its last run is, and the CPU seconds that the tool takes afterwards
+    /// to unwind it.
     pub fn seen(&self, folder: &Path) -> Option<(Seen, f64)> {
         let output = self.output(folder);
         let seen = match self.kind {
